@@ -1,0 +1,1 @@
+"""Questions become answers: over MCP, HTTP and the shell, from one daemon."""

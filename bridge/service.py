@@ -1,0 +1,133 @@
+"""What every face (shell, HTTP, MCP) asks of Tandem.
+
+`daemon.Tandem` is it in process; `client.Remote` is it over the daemon's socket. The faces know this page only.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from indexer.hits import Found, Freshness
+
+MAX_QUERY_CHARS = 10_000
+MAX_LIMIT = 100
+
+
+class BadInput(Exception):
+    """The caller's words are at fault; the message says what was expected, what came and what to do."""
+
+
+class Unavailable(Exception):
+    """A part that this call needs is away; the message says which and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A piece of an answer's text."""
+
+    chunk: str
+    is_final: Literal[False] = False
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """Where marker [n] of the answer points. `quote` is verbatim from the passage."""
+
+    n: int
+    path: str
+    uri: str
+    quote: str
+    heading: str | None = None
+    start_line: int | None = None
+    end_line: int | None = None
+    page: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The end of an answer: `Piece* Answer`.
+
+    `grounded`: true where every sentence was checked to stand in its cited passage, false where one was
+    not, null where nothing checked it. `error`: why the text stops short, else null.
+    """
+
+    answer: str
+    citations: tuple[Citation, ...]
+    freshness: Freshness
+    engine: str
+    cache_hit: bool = False
+    grounded: bool | None = None
+    trace_id: str | None = None
+    degraded: tuple[str, ...] = ()
+    error: str | None = None
+
+
+Part = Piece | Answer
+
+
+@dataclass(frozen=True, slots=True)
+class FailedFile:
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    documents: int
+    chunks: int
+    pending: int
+    failed: tuple[FailedFile, ...]
+    as_of: str | None
+    embedding: str
+    store: str
+    engine: str
+    workers: int
+    roots: tuple[str, ...] = ()
+    state: Literal["idle", "indexing", "paused"] = "idle"
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentRow:
+    path: str
+    sha256: str
+    chunks: int
+    indexed_at: str | None
+    state: Literal["indexed", "pending", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What one run over the folders did. `seconds` is wall time."""
+
+    added: int
+    changed: int
+    moved: int
+    deleted: int
+    unchanged: int
+    failed: int
+    embedded_chunks: int
+    seconds: float
+
+
+class Service(Protocol):
+    """Raises `BadInput` or `Unavailable`, nothing else that a caller could have foreseen."""
+
+    async def search(self, query: str, limit: int = 10, within: str | None = None) -> Found: ...
+
+    def ask(
+        self, question: str, within: str | None = None, session: str | None = None
+    ) -> AbstractAsyncContextManager[AsyncIterator[Part]]:
+        """`Piece* Answer`. Leaving the context early gives the answer up."""
+        ...
+
+    async def status(self) -> Status: ...
+
+    async def documents(self, within: str | None = None) -> Sequence[DocumentRow]: ...
+
+    async def index(self, folders: Sequence[str]) -> Summary:
+        """Adds the folders (absolute paths) and brings everything in step once."""
+        ...
+
+    async def stop(self) -> None: ...

@@ -1,0 +1,1 @@
+"""Jobs become replies: `worker.work` takes, generates, publishes and acknowledges."""

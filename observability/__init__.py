@@ -1,0 +1,1 @@
+"""Spans become traces that a person can audit, in Phoenix or any OTLP backend."""
