@@ -1,0 +1,147 @@
+"""Qdrant as a server: the same points over the network, HNSW built there (by its GPU where it has one)."""
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+import httpx
+from qdrant_client import AsyncQdrantClient, models
+from qdrant_client.http.exceptions import ApiException, ResponseHandlingException
+
+from indexer.embed import Vectors
+from indexer.lexical import Sparse
+from indexer.store import Point, Rankings, Scored, StoreAway, StoreUnusable
+
+_BATCH = 256
+_TIMEOUT_S = 10
+
+
+@asynccontextmanager
+async def open_server(url: str, api_key: str | None, collection: str, dimensions: int) -> AsyncGenerator["ServerStore"]:
+    """Opens the collection, made on first use. `:memory:` is the client's own mode, for tests.
+
+    Raises StoreAway where the server cannot be reached, StoreUnusable where it holds other dimensions.
+    """
+    if url == ":memory:":
+        client = AsyncQdrantClient(":memory:")
+    else:
+        # A plain http:// URL with a key makes the client warn on every start: the user chose it.
+        client = AsyncQdrantClient(
+            url=url, api_key=api_key, timeout=_TIMEOUT_S, check_compatibility=False, port=_port(url)
+        )
+    store = ServerStore(client, collection, url)
+    try:
+        await store.prepare(dimensions)
+        yield store
+    finally:
+        await client.close()
+
+
+class ServerStore:
+    def __init__(self, client: AsyncQdrantClient, collection: str, url: str) -> None:
+        self._client, self._collection = client, collection
+        parts = urlsplit(url)
+        self._where = url if url == ":memory:" else f"{parts.scheme}://{parts.hostname}:{_port(url)}"
+        self.label = f"qdrant {self._where}/{collection}"
+
+    async def prepare(self, dimensions: int) -> None:
+        async with _translated(self._where):
+            if not await self._client.collection_exists(self._collection):
+                await self._create(dimensions)
+            config = (await self._client.get_collection(self._collection)).config.params
+        vectors, sparse = config.vectors, config.sparse_vectors or {}
+        dense = vectors.get("dense") if isinstance(vectors, dict) else None
+        if dense is None or dense.size != dimensions or "bm25" not in sparse:
+            held = f"{dense.size} dimensions" if dense else "no vector named dense"
+            raise StoreUnusable(
+                f"the collection {self._collection} at {self._where} was expected to hold vectors `dense` of "
+                f"{dimensions} dimensions and `bm25`, but it has {held}; nothing was changed. Set QDRANT_COLLECTION to a new name"
+            )
+
+    async def _create(self, dimensions: int) -> None:
+        await self._client.create_collection(
+            self._collection,
+            vectors_config={"dense": models.VectorParams(size=dimensions, distance=models.Distance.COSINE)},
+            sparse_vectors_config={"bm25": models.SparseVectorParams(modifier=models.Modifier.IDF)},
+        )
+        await self._client.create_payload_index(
+            self._collection, "document", field_schema=models.PayloadSchemaType.INTEGER
+        )
+
+    async def upsert(self, points: Sequence[Point]) -> None:
+        async with _translated(self._where):
+            for start in range(0, len(points), _BATCH):
+                batch = [_server_point(point) for point in points[start : start + _BATCH]]
+                await self._client.upsert(self._collection, batch, wait=True)
+
+    async def delete(self, ids: Sequence[int]) -> None:
+        async with _translated(self._where):
+            for start in range(0, len(ids), _BATCH):
+                batch = models.PointIdsList(points=list(ids[start : start + _BATCH]))
+                await self._client.delete(self._collection, batch, wait=True)
+
+    async def search(
+        self, dense: Vectors | None, sparse: Sparse, limit: int, documents: Sequence[int] | None = None
+    ) -> Rankings:
+        only = None
+        if documents is not None:
+            match = models.MatchAny(any=list(documents))
+            only = models.Filter(must=[models.FieldCondition(key="document", match=match)])
+        requests: list[models.QueryRequest] = []
+        if dense is not None:
+            requests.append(_request(dense.tolist(), "dense", limit, only))
+        if len(sparse.indices):
+            requests.append(_request(_server_sparse(sparse), "bm25", limit, only))
+        if not requests:
+            return Rankings((), ())
+        async with _translated(self._where):
+            replies = await self._client.query_batch_points(self._collection, requests)
+        found = [_scored(reply.points) for reply in replies]
+        return Rankings(
+            dense=found.pop(0) if dense is not None else (),
+            lexical=found.pop(0) if found else (),
+        )
+
+    async def count(self) -> int:
+        async with _translated(self._where):
+            return (await self._client.count(self._collection, exact=True)).count
+
+    async def flush(self) -> None:
+        """Nothing to do: `wait=True` returns once the server's log has it."""
+
+
+@asynccontextmanager
+async def _translated(where: str) -> AsyncGenerator[None]:
+    try:
+        yield
+    except (ApiException, ResponseHandlingException, httpx.HTTPError, OSError) as error:
+        reason = getattr(error, "reason_phrase", None) or str(error) or type(error).__name__
+        raise StoreAway(
+            f"the Qdrant server at {where} did not do what was asked: {reason}; "
+            "check that it runs, QDRANT_URL (or QDRANT_HOST and QDRANT_PORT) and QDRANT_API_KEY"
+        ) from error
+
+
+def _port(url: str) -> int:
+    """The client would take 6333 for a URL without a port, https://host too."""
+    parts = urlsplit(url)
+    return parts.port or {"https": 443, "http": 80}.get(parts.scheme, 6333)
+
+
+def _request(
+    query: list[float] | models.SparseVector, using: str, limit: int, only: models.Filter | None
+) -> models.QueryRequest:
+    return models.QueryRequest(query=query, using=using, limit=limit, filter=only)
+
+
+def _server_point(point: Point) -> models.PointStruct:
+    vectors = {"dense": point.dense.tolist(), "bm25": _server_sparse(point.sparse)}
+    return models.PointStruct(id=point.id, vector=vectors, payload={"document": point.document})
+
+
+def _server_sparse(sparse: Sparse) -> models.SparseVector:
+    return models.SparseVector(indices=sparse.indices.tolist(), values=sparse.values.tolist())
+
+
+def _scored(points: Sequence[models.ScoredPoint]) -> tuple[Scored, ...]:
+    return tuple(sorted(((int(p.id), p.score) for p in points), key=lambda found: (-found[1], found[0])))
