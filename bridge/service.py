@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from indexer.hits import Found, Freshness
+from indexer.hits import Found, Freshness, Summary
 
 MAX_QUERY_CHARS = 10_000
 MAX_LIMIT = 100
@@ -95,20 +95,6 @@ class DocumentRow:
     chunks: int
     indexed_at: str | None
     state: Literal["indexed", "pending", "failed"]
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """What one run over the folders did. `seconds` is wall time."""
-
-    added: int
-    changed: int
-    moved: int
-    deleted: int
-    unchanged: int
-    failed: int
-    embedded_chunks: int
-    seconds: float
 
 
 class Service(Protocol):

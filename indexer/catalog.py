@@ -25,7 +25,8 @@ CREATE TABLE IF NOT EXISTS roots(path TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS documents(
     id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, sha256 TEXT NOT NULL, size INTEGER NOT NULL,
     mtime_ns INTEGER NOT NULL, ctime_ns INTEGER NOT NULL, inode INTEGER NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('indexed', 'failed')), reason TEXT, title TEXT, indexed_at REAL NOT NULL);
+    state TEXT NOT NULL CHECK (state IN ('indexed', 'failed')), reason TEXT, title TEXT,
+    indexed_at REAL NOT NULL, read_at REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS chunks(
     id INTEGER PRIMARY KEY, document INTEGER NOT NULL REFERENCES documents(id) ON DELETE CASCADE,
     ordinal INTEGER NOT NULL, start INTEGER NOT NULL, end INTEGER NOT NULL, start_line INTEGER, end_line INTEGER,
@@ -56,7 +57,7 @@ class Known:
     stat: Stat
     sha256: str
     state: Literal["indexed", "failed"]
-    indexed_at: float
+    read_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,9 +160,7 @@ class Catalog:
 
     def known(self) -> dict[str, Known]:
         """Every recorded document by path."""
-        rows = self._read.execute(
-            "SELECT path, size, mtime_ns, ctime_ns, inode, sha256, state, indexed_at FROM documents"
-        )
+        rows = self._read.execute("SELECT path, size, mtime_ns, ctime_ns, inode, sha256, state, read_at FROM documents")
         return {row[0]: Known(Stat(*row[1:5]), *row[5:]) for row in rows}
 
     def documents(self) -> Iterator[tuple[int, str, str, str, float, int]]:
@@ -228,11 +227,11 @@ class Catalog:
                 _forget(db, record.path)
                 _insert(db, record, now)
 
-    def touch(self, stats: dict[str, Stat]) -> None:
+    def touch(self, stats: dict[str, Stat], now: float) -> None:
         """The same content under a new time stamp."""
-        rows = [(s.size, s.mtime_ns, s.ctime_ns, s.inode, path) for path, s in stats.items()]
+        rows = [(s.size, s.mtime_ns, s.ctime_ns, s.inode, now, path) for path, s in stats.items()]
         with self._transaction() as db:
-            db.executemany("UPDATE documents SET size=?, mtime_ns=?, ctime_ns=?, inode=? WHERE path=?", rows)
+            db.executemany("UPDATE documents SET size=?, mtime_ns=?, ctime_ns=?, inode=?, read_at=? WHERE path=?", rows)
 
     def forget(self, paths: Iterable[str]) -> None:
         """Deleted documents: invisible from here on; their points become doubtful."""
@@ -276,8 +275,8 @@ def _insert(db: sqlite3.Connection, record: Record, now: float) -> None:
     state = "failed" if record.reason else "indexed"
     values = (document, record.path, record.sha256, s.size, s.mtime_ns, s.ctime_ns, s.inode)
     db.execute(
-        f"INSERT INTO documents VALUES ({_marks(range(11))})",
-        (*values, state, record.reason, record.title, now),
+        f"INSERT INTO documents VALUES ({_marks(range(12))})",
+        (*values, state, record.reason, record.title, now, now),
     )
     rows = [
         (

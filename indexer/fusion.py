@@ -30,7 +30,7 @@ def fuse(dense: Sequence[Scored], lexical: Sequence[Scored], dense_weight: float
 
 
 def proximity(
-    query: NDArray[np.uint32],
+    query: Sequence[int],
     documents: Mapping[int, NDArray[np.uint32]],
     window: int = PROXIMITY_WINDOW,
 ) -> dict[int, float]:
@@ -39,7 +39,7 @@ def proximity(
     A pair is two terms at most two apart in the query; it counts 1 / (the smallest distance between them in the
     document), nothing beyond the window. Weighing pairs by IDF gained nothing (benchmarks/quality.py).
     """
-    words = list(dict.fromkeys(query.tolist()))
+    words = list(dict.fromkeys(query))
     pairs = [(a, b) for gap in (1, 2) for a, b in zip(words, words[gap:], strict=False)]
     scores = {
         id_: sum(_nearness(places, a, b, window) for a, b in pairs) for id_, places in _places(words, documents).items()

@@ -1,4 +1,4 @@
-"""What a search gives: hits, and as of when they speak."""
+"""What the index tells: hits, as of when they speak, and what a run over the folders did."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,8 @@ class Hit:
     """A chunk (or several neighbours merged) with its score for a query.
 
     Lines count from 1 and are null where a format has none (PDF, HTML, DOCX); `page` is set for PDF only.
-    `modified` is ISO 8601 in UTC; `sha256` is the file's, as it was when it was indexed.
+    `modified` is ISO 8601 in UTC; `sha256` is the file's, as it was when it was indexed. `dense_score` (cosine) and
+    `lexical_score` (BM25) are the sides' own, null where that side did not find the chunk.
     """
 
     path: str
@@ -21,6 +22,8 @@ class Hit:
     heading: str | None = None
     sha256: str = ""
     modified: str = ""
+    dense_score: float | None = None
+    lexical_score: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +41,17 @@ class Found:
     hits: tuple[Hit, ...]
     freshness: Freshness
     degraded: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What one run over the folders did. `moved` are also counted neither as added nor as deleted; wall seconds."""
+
+    added: int = 0
+    changed: int = 0
+    moved: int = 0
+    deleted: int = 0
+    unchanged: int = 0
+    failed: int = 0
+    embedded_chunks: int = 0
+    seconds: float = 0.0

@@ -55,7 +55,8 @@ class ServerStore:
             held = f"{dense.size} dimensions" if dense else "no vector named dense"
             raise StoreUnusable(
                 f"the collection {self._collection} at {self._where} was expected to hold vectors `dense` of "
-                f"{dimensions} dimensions and `bm25`, but it has {held}; nothing was changed. Set QDRANT_COLLECTION to a new name"
+                f"{dimensions} dimensions and `bm25`, but it has {held}; nothing was changed. "
+                "Set QDRANT_COLLECTION to a new name, or the model back"
             )
 
     async def _create(self, dimensions: int) -> None:

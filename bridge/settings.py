@@ -1,0 +1,163 @@
+"""What the user has set: environment, then `.env` in the working folder, then `tandem.toml` in the data folder.
+
+Stdlib and dotenv only: `tandem mcp` reads it and must be up in milliseconds. Each field's comment in `.env.example`.
+"""
+
+import os
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+
+class WrongSetting(Exception):
+    """A name or value that is not known; the message says what was expected and from where it came."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Field `redis_url` is the variable REDIS_URL; those with TANDEM_ in front are listed in OURS."""
+
+    data: Path
+    embedding_model: str = ""
+    thread_pool_size: int = 0  # 0: the number of processors
+    qdrant_url: str | None = None
+    qdrant_api_key: str | None = None
+    qdrant_host: str | None = None
+    qdrant_port: int = 6333
+    qdrant_collection: str = "my_docs"
+    rag_top_k: int = 5
+    rag_score_threshold: float = 0.6
+    cache_collection: str = "semantic_cache"
+    cache_similarity_threshold: float = 0.92
+    redis_url: str | None = None
+    redis_key: str | None = None
+    redis_stream_key: str = "inference_queue"
+    redis_stream_maxlen: int = 10_000
+    result_timeout_sec: float = 60
+    max_concurrent_per_process: int = 250
+    host: str = "127.0.0.1"
+    port: int = 8000
+    uvicorn_workers: int = 1
+    ollama_host: str = "http://127.0.0.1:11434"
+    openai_base_url: str | None = None
+    openai_api_key: str | None = None
+    phoenix_collector_endpoint: str | None = None
+    phoenix_api_key: str | None = None
+    token: str | None = None
+    lease_s: float = 15
+    embed: str = "onnx"
+    embed_model: Path | None = None
+    engine: str = ""
+    model: str | None = None
+    cors_origins: str = ""
+    phoenix_python: str | None = None
+
+    @property
+    def qdrant(self) -> str | None:
+        """The server's URL, or none for the embedded store."""
+        if self.qdrant_url:
+            return self.qdrant_url
+        return f"http://{self.qdrant_host}:{self.qdrant_port}" if self.qdrant_host else None
+
+    @property
+    def threads(self) -> int:
+        return self.thread_pool_size or os.cpu_count() or 1
+
+
+OURS = frozenset(
+    {"data", "token", "lease_s", "embed", "embed_model", "engine", "model", "cors_origins", "phoenix_python"}
+)
+_CHOICES = {"embed": ("onnx", "ollama"), "engine": ("extractive", "openai", "redis")}
+_NAMES = {(f"TANDEM_{field.name}" if field.name in OURS else field.name).upper(): field for field in fields(Settings)}
+
+
+def load(data: str | None = None, environment: Mapping[str, str] = os.environ, folder: Path | None = None) -> Settings:
+    """`data` is --data's word and wins over TANDEM_DATA. Raises WrongSetting."""
+    from dotenv import dotenv_values
+
+    file = (folder or Path.cwd()) / ".env"
+    dotenv = {name: value for name, value in dotenv_values(file).items() if value is not None}
+    words = dict(_named(dotenv, str(file))) | dict(_named(environment, "the environment"))
+    place = Path(data or words.get("data", ("", ""))[0] or _default_data()).expanduser().absolute()
+    words = dict(_named(_toml(place / "tandem.toml"), str(place / "tandem.toml"), strict=True)) | words
+    words.pop("data", None)
+    return _checked(Settings(place, **{name: _parsed(name, *word) for name, word in words.items()}))
+
+
+def _named(values: Mapping[str, str], source: str, strict: bool = False) -> list[tuple[str, tuple[str, str]]]:
+    """(field, (word, source)) of the names that are ours; an empty word means unset, as compose files write it."""
+    found: list[tuple[str, tuple[str, str]]] = []
+    for name, word in values.items():
+        if (field := _NAMES.get(name.upper() if strict else name)) is not None:
+            if word.strip():
+                found.append((field.name, (word, source)))
+        elif (strict or name.startswith("TANDEM_")) and not name.startswith("TANDEM_TEST_"):
+            near = get_close_matches(name.upper(), _NAMES, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise WrongSetting(f"{source} sets {name}, which is no setting of Tandem{hint}")
+    return found
+
+
+def _toml(file: Path) -> dict[str, str]:
+    try:
+        return {name: str(value) for name, value in tomllib.loads(file.read_text()).items()}
+    except FileNotFoundError:
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise WrongSetting(f"{file} was expected to be TOML, name = value on each line: {error}") from error
+
+
+def _parsed(name: str, word: str, source: str) -> Any:
+    kind = next(str(field.type) for field in fields(Settings) if field.name == name)
+    readers: dict[str, tuple[Callable[[str], Any], str]] = {
+        "int": (int, "a whole number"),
+        "float": (float, "a number"),
+        "Path": (lambda value: Path(value).expanduser().absolute(), "a path"),
+    }
+    read, expected = readers.get(kind.split(" | ")[0].rsplit(".", 1)[-1], (str, "text"))
+    try:
+        value = read(word.strip())
+    except ValueError as error:
+        raise WrongSetting(f"{_variable(name)} was expected to be {expected}, {source} says {word!r}") from error
+    if isinstance(value, int | float) and not (value >= 0):
+        raise WrongSetting(f"{_variable(name)} was expected to be 0 or more, {source} says {word!r}")
+    return value
+
+
+def _checked(settings: Settings) -> Settings:
+    from dataclasses import replace
+
+    for name, choices in _CHOICES.items():
+        word = getattr(settings, name)
+        if word and word not in choices:
+            raise WrongSetting(f"{_variable(name)} was expected to be one of {', '.join(choices)}, it is {word!r}")
+    if not settings.engine:
+        settings = replace(settings, engine="redis" if settings.redis_url else "extractive")
+    if settings.engine == "redis" and not settings.redis_url:
+        settings = replace(settings, redis_url="redis://localhost:6379")
+    if settings.engine == "openai" and not settings.openai_base_url:
+        raise WrongSetting(
+            "TANDEM_ENGINE=openai needs OPENAI_BASE_URL, e.g. http://127.0.0.1:11434/v1 for Ollama, and TANDEM_MODEL"
+        )
+    if not settings.embedding_model:
+        names = {"onnx": "all-MiniLM-L6-v2", "ollama": "nomic-embed-text"}
+        settings = replace(settings, embedding_model=names[settings.embed])
+    if settings.uvicorn_workers > 1:
+        raise WrongSetting(
+            f"UVICORN_WORKERS is {settings.uvicorn_workers}: one process owns the index, so 1 is the only value; "
+            "unset it (more generation comes from more `tandem worker`s)"
+        )
+    return settings
+
+
+def _variable(field: str) -> str:
+    return (f"TANDEM_{field}" if field in OURS else field).upper()
+
+
+def _default_data() -> str:
+    from platformdirs import user_data_dir
+
+    return user_data_dir("tandem", appauthor=False)

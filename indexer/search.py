@@ -1,0 +1,194 @@
+"""A query becomes hits: both sides of the store in one round trip, fused, neighbours merged."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from openinference.semconv.trace import DocumentAttributes, EmbeddingAttributes, SpanAttributes
+from opentelemetry import trace
+from opentelemetry.trace import Status, StatusCode
+from pathspec import GitIgnoreSpec
+
+from indexer import fusion, lexical
+from indexer.catalog import Candidate, Catalog
+from indexer.embed import Embedder, EmbedderAway, EmbedderUnusable, Vectors
+from indexer.hits import Found, Freshness, Hit
+from indexer.store import Rankings, Store
+
+_DEPTH = 100  # candidates of each side
+_SECOND_STAGE = 50  # candidates whose terms are looked at
+_QUERY_TERMS = 64  # of a longer query the first ones are looked at in the second stage
+_MERGED = 3  # chunks in one hit at most
+
+tracer = trace.get_tracer("tandem")
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """The parts that hold one index."""
+
+    catalog: Catalog
+    store: Store
+    embedder: Embedder
+
+
+@dataclass(frozen=True, slots=True)
+class _Ranked:
+    score: float
+    dense: float | None
+    lexical: float | None
+    candidate: Candidate
+
+
+async def search(
+    index: Index, query: str, limit: int, *, within: str | None = None, pending: int = 0, merge: bool = True
+) -> Found:
+    """The best `limit` hits. Without its embedder the lexical side searches alone, and `degraded` says so."""
+    with tracer.start_as_current_span("retrieve") as span:
+        freshness = Freshness(index.catalog.meta("as_of"), pending)
+        documents = None if within is None else _documents_within(index.catalog, within)
+        if documents == []:
+            found = Found((), freshness, (f"no document lies within {within!r}",))
+        else:
+            vector, degraded = await _embedded(index.embedder, query)
+            terms = lexical.terms(query)
+            depth = max(_DEPTH, 2 * limit)
+            rankings = await index.store.search(vector, lexical.query_vector(terms), depth, documents)
+            ranked = _ranked(index.catalog, terms[:_QUERY_TERMS].tolist(), rankings)
+            hits = _merged(ranked, limit) if merge else [_hit([one]) for one in ranked[:limit]]
+            found = Found(tuple(hits), freshness, degraded)
+        _describe(span, query, found)
+        return found
+
+
+async def _embedded(embedder: Embedder, query: str) -> tuple[Vectors | None, tuple[str, ...]]:
+    with tracer.start_as_current_span("embed query") as span:
+        span.set_attribute(SpanAttributes.OPENINFERENCE_SPAN_KIND, "EMBEDDING")
+        span.set_attribute(SpanAttributes.EMBEDDING_MODEL_NAME, embedder.signature)
+        text = f"{SpanAttributes.EMBEDDING_EMBEDDINGS}.0.{EmbeddingAttributes.EMBEDDING_TEXT}"
+        span.set_attribute(text, query)
+        try:
+            vector = await embedder.query(query)
+        except (EmbedderAway, EmbedderUnusable) as error:
+            span.record_exception(error)
+            span.set_status(Status(StatusCode.ERROR, str(error)))
+            return None, (f"lexical search only: {error}",)
+        span.set_status(StatusCode.OK)
+        return vector, ()
+
+
+def _documents_within(catalog: Catalog, within: str) -> list[int]:
+    return [id_ for id_, *_ in documents_within(catalog, within)]
+
+
+def documents_within(catalog: Catalog, within: str | None) -> list[tuple[int, str, str, str, float, int]]:
+    """The catalog's rows whose path matches a gitignore-like glob, absolute or relative to its root."""
+    rows = list(catalog.documents())
+    if within is None:
+        return rows
+    spec = GitIgnoreSpec.from_lines([within.removeprefix("./")])
+    roots = sorted(catalog.roots(), key=len, reverse=True)
+
+    def matches(path: str) -> bool:
+        if spec.match_file(path.lstrip("/")):
+            return True
+        root = next((root for root in roots if path.startswith(root.rstrip("/") + "/")), None)
+        return root is not None and spec.match_file(path[len(root.rstrip("/")) + 1 :])
+
+    return [row for row in rows if matches(row[1])]
+
+
+def _ranked(catalog: Catalog, terms: Sequence[int], rankings: Rankings) -> list[_Ranked]:
+    scores = fusion.fuse(rankings.dense, rankings.lexical)
+    # A point without its row in the catalog belongs to a deleted or not yet recorded document.
+    candidates = catalog.candidates(list(scores))
+    best = sorted(candidates, key=lambda id_: (-scores[id_], id_))[:_SECOND_STAGE]
+    near = fusion.proximity(terms, {id_: lexical.unpack(candidates[id_].chunk.terms) for id_ in best})
+    for id_, nearness in near.items():
+        scores[id_] += fusion.PROXIMITY_WEIGHT * nearness
+    dense, words = dict(rankings.dense), dict(rankings.lexical)
+    ranked = [_Ranked(scores[id_], dense.get(id_), words.get(id_), one) for id_, one in candidates.items()]
+    return sorted(ranked, key=lambda one: (-one.score, one.candidate.chunk.id))
+
+
+def _merged(ranked: Sequence[_Ranked], limit: int) -> list[Hit]:
+    """Neighbouring chunks of one document become one hit, at the rank of the better one."""
+    groups: list[list[_Ranked]] = []
+    for one in ranked:
+        group = next((group for group in groups if len(group) < _MERGED and _adjoins(group, one)), None)
+        if group is not None:
+            group.append(one)
+            group.sort(key=lambda member: member.candidate.chunk.ordinal)
+        elif len(groups) < limit:
+            groups.append([one])
+        else:
+            break
+    return [_hit(group) for group in groups]
+
+
+def _adjoins(group: Sequence[_Ranked], one: _Ranked) -> bool:
+    first, last, here = group[0].candidate, group[-1].candidate, one.candidate
+    return here.document == first.document and here.chunk.ordinal in (first.chunk.ordinal - 1, last.chunk.ordinal + 1)
+
+
+def _hit(group: Sequence[_Ranked]) -> Hit:
+    """`group` in reading order."""
+    best = max(group, key=lambda one: one.score)
+    first, last = group[0].candidate.chunk, group[-1].candidate.chunk
+    document = best.candidate
+    return Hit(
+        path=document.path,
+        uri=Path(document.path).as_uri(),
+        score=round(best.score, 6),
+        text=_joined(group),
+        start_line=first.start_line,
+        end_line=last.end_line,
+        page=best.candidate.chunk.page,
+        heading=best.candidate.chunk.heading,
+        sha256=document.sha256,
+        modified=datetime.fromtimestamp(document.mtime_ns / 1e9, UTC).isoformat(timespec="seconds"),
+        dense_score=best.dense,
+        lexical_score=best.lexical,
+    )
+
+
+def _joined(group: Sequence[_Ranked]) -> str:
+    text, end = "", 0
+    for one in group:
+        chunk = one.candidate.chunk
+        if not text:
+            text = chunk.text
+        elif chunk.start < end:
+            text += chunk.text[end - chunk.start :]
+        else:
+            text += "\n" + chunk.text
+        end = chunk.end
+    return text
+
+
+def _describe(span: trace.Span, query: str, found: Found) -> None:
+    span.set_attribute(SpanAttributes.OPENINFERENCE_SPAN_KIND, "RETRIEVER")
+    span.set_attribute(SpanAttributes.INPUT_VALUE, query)
+    if span.is_recording():
+        for n, hit in enumerate(found.hits):
+            prefix = f"{SpanAttributes.RETRIEVAL_DOCUMENTS}.{n}."
+            told = {name: value for name, value in _metadata(hit).items() if value is not None}
+            span.set_attribute(prefix + DocumentAttributes.DOCUMENT_ID, f"{hit.path}:{hit.start_line or hit.page or 0}")
+            span.set_attribute(prefix + DocumentAttributes.DOCUMENT_CONTENT, hit.text)
+            span.set_attribute(prefix + DocumentAttributes.DOCUMENT_SCORE, hit.score)
+            span.set_attribute(prefix + DocumentAttributes.DOCUMENT_METADATA, json.dumps(told))
+    span.set_status(StatusCode.OK)
+
+
+def _metadata(hit: Hit) -> dict[str, str | int | float | None]:
+    return {
+        "path": hit.path,
+        "heading": hit.heading,
+        "page": hit.page,
+        "start_line": hit.start_line,
+        "end_line": hit.end_line,
+        "dense_score": hit.dense_score,
+        "lexical_score": hit.lexical_score,
+    }
