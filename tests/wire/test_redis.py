@@ -1,0 +1,316 @@
+"""What only the Redis adapter can meet: old peers, foreign bytes, a server that goes away."""
+
+import json
+import logging
+import signal
+import subprocess
+import uuid
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import anyio
+import pytest
+from anyio import fail_after
+from redis.asyncio import Redis
+
+from wire import Delta, Final, Inbox, Job, QueueDown
+from wire.redis import GROUP, RedisWire
+
+StartRedis = Callable[..., "subprocess.Popen[bytes]"]
+
+
+@pytest.fixture
+def key() -> str:
+    return uuid.uuid4().hex
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[Any]:
+    """A peer of our own, that speaks to the server without us."""
+    async with Redis.from_url(redis_url) as redis:
+        yield redis
+
+
+@pytest.fixture
+async def wire(redis_url: str, key: str) -> AsyncIterator[RedisWire]:
+    async with RedisWire(redis_url, key, patience_s=0.05) as wire:
+        yield wire
+
+
+async def serve(inbox: Inbox) -> None:
+    deliveries = []
+    while not deliveries:
+        deliveries = await inbox.take(1)
+    await inbox.emit(deliveries[0], Delta("ok", 1))
+    await inbox.finish(deliveries[0], Final(seq=2))
+
+
+async def answer(wire: RedisWire, inbox: Inbox) -> str:
+    async with wire.send(Job(uuid.uuid4().hex, "why?")) as replies:
+        await serve(inbox)
+        return "".join([reply.chunk async for reply in replies])
+
+
+async def test_after_the_final_nothing_is_pending_and_the_stream_is_empty(
+    wire: RedisWire, redis: Any, key: str
+) -> None:
+    with fail_after(5):
+        async with wire.attach() as inbox:
+            assert await answer(wire, inbox) == "ok"
+            assert (await redis.xpending(key, GROUP))["pending"] == 0
+            assert await redis.xlen(key) == 0
+
+
+async def test_a_job_is_acknowledged_after_its_final_and_not_before(wire: RedisWire, redis: Any, key: str) -> None:
+    with fail_after(5):
+        async with wire.attach() as inbox, wire.send(Job("late-ack", "why?")):
+            (delivery,) = await inbox.take(1)
+            await inbox.emit(delivery, Delta("a", 1))
+            assert (await redis.xpending(key, GROUP))["pending"] == 1
+            await inbox.finish(delivery, Final(seq=2))
+            assert (await redis.xpending(key, GROUP))["pending"] == 0
+
+
+async def test_a_worker_that_leaves_takes_its_name_out_of_the_group_unless_it_holds_a_job(
+    wire: RedisWire, redis: Any, key: str
+) -> None:
+    with fail_after(5):
+        async with wire.attach() as idle:
+            await idle.take(1)
+        assert await redis.xinfo_consumers(key, GROUP) == []
+        async with wire.send(Job("held", "why?")), wire.attach() as holder:
+            assert len(await holder.take(1)) == 1
+        assert [consumer["pending"] for consumer in await redis.xinfo_consumers(key, GROUP)] == [1]
+
+
+async def test_an_old_worker_reads_our_job_and_we_read_its_replies(wire: RedisWire, redis: Any, key: str) -> None:
+    with fail_after(5):
+        async with wire.send(Job("seed", "why?")) as replies:
+            await redis.xgroup_create(key, GROUP, id="0")
+            [[_, [(entry, fields)]]] = await redis.xreadgroup(GROUP, "old", {key: ">"}, 1, 1000)
+            job = json.loads(fields[b"data"])
+            assert job["prompt"] == "why?"
+            assert set(job) == {"request_id", "prompt", "context", "embedding", "metadata"}
+            for message in ({"chunk": "a", "is_final": False}, {"chunk": "b", "is_final": True}):
+                await redis.publish("result:seed", json.dumps(message))
+            await redis.xack(key, GROUP, entry)
+            assert [reply async for reply in replies] == [Delta("a"), Delta("b"), Final()]
+        assert await wire.workers() == 1
+
+
+async def test_an_old_bridge_is_answered_in_its_own_format(wire: RedisWire, redis: Any, key: str) -> None:
+    old_job = {
+        "request_id": "old",
+        "prompt": "why?",
+        "context": [{"id": 3, "text": "t"}],
+        "embedding": [0.1],
+        "metadata": {},
+    }
+    with fail_after(5):
+        async with redis.pubsub(ignore_subscribe_messages=True) as heard, wire.attach() as inbox:
+            await heard.subscribe("result:old")
+            await redis.xadd(key, {"data": json.dumps(old_job)})
+            (delivery,) = await inbox.take(1)
+            assert delivery.job.context[0].text == "t"
+            await inbox.emit(delivery, Delta("a", 1))
+            await inbox.finish(delivery, Final(seq=2))
+            messages = []
+            while len(messages) < 2:
+                if message := await heard.get_message(timeout=1):
+                    messages.append(json.loads(message["data"]))
+    assert [(m["chunk"], m["is_final"], "error" in m) for m in messages] == [("a", False, False), ("", True, False)]
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"data": b'{"request_id": "ID", "prompt": 3}'}, True),
+        ({"data": b'{"request_id": "ID", "prompt": "x", "embedding": [NaN]}'}, True),
+        ({"data": b'{"request_id": "ID", "prompt": "\\ud800"}'}, True),
+        ({"data": b'{"request_id": "\\ud800", "prompt": "x"}'}, False),
+        ({"data": b'{"request_id": "", "prompt": "x"}'}, False),
+        ({"data": b'{"prompt": "x"}'}, False),
+        ({"data": b"not json"}, False),
+        ({"data": b"\x00\xff"}, False),
+        ({"data": b"[" * 100_000}, False),
+        ({"other": b"x"}, False),
+    ],
+)
+async def test_an_entry_that_is_no_job_is_answered_where_it_can_be_logged_and_gone(
+    wire: RedisWire, redis: Any, key: str, fields: dict[str, bytes], told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    fields = {k: v.replace(b"ID", f"bad-{key}".encode()) for k, v in fields.items()}
+    with fail_after(5):
+        async with redis.pubsub(ignore_subscribe_messages=True) as heard, wire.attach() as inbox:
+            await heard.subscribe(f"result:bad-{key}")
+            await redis.xadd(key, fields)
+            assert await inbox.take(1) == []
+            assert (await redis.xpending(key, GROUP))["pending"] == 0
+            assert await redis.xlen(key) == 0
+            await redis.publish(f"result:bad-{key}", '{"error_code": "the end"}')
+            while not (message := await heard.get_message(timeout=1)):
+                pass
+            assert (json.loads(message["data"])["error_code"] == "invalid_job") is told
+            assert await answer(wire, inbox) == "ok"
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+
+
+async def test_a_worker_whose_slots_are_busy_still_counts_and_its_beat_takes_no_job(
+    redis_url: str, redis: Any, key: str
+) -> None:
+    async with RedisWire(redis_url, key, lease_s=0.1) as wire, wire.attach() as inbox:
+        with fail_after(5):
+            async with wire.send(Job("one", "why?")), wire.send(Job("two", "why?")):
+                assert len(await inbox.take(1)) == 1
+                idle, signs_of_life = 0, 0
+                while signs_of_life < 3:
+                    (consumer,) = await redis.xinfo_consumers(key, GROUP)
+                    signs_of_life += consumer["idle"] < idle
+                    idle = consumer["idle"]
+                assert consumer["pending"] == 1
+                assert await wire.workers() == 1
+
+
+async def test_a_worker_that_gives_no_sign_of_life_for_two_leases_is_not_counted(
+    redis_url: str, redis: Any, key: str
+) -> None:
+    await redis.xgroup_create(key, GROUP, id="0", mkstream=True)
+    await redis.xgroup_createconsumer(key, GROUP, "dead")
+    async with RedisWire(redis_url, key, lease_s=0.05) as wire:
+        with fail_after(5):
+            while await wire.workers():
+                pass
+
+
+async def test_a_piece_that_went_missing_ends_the_answer_instead_of_splicing_it(wire: RedisWire, redis: Any) -> None:
+    with fail_after(5):
+        async with wire.send(Job("gap", "why?")) as replies:
+            for seq in (1, 1, 3):
+                await redis.publish("result:gap", json.dumps({"chunk": "x", "is_final": False, "seq": seq}))
+            assert await anext(replies) == Delta("x", 1)
+            with pytest.raises(QueueDown, match="lost a part"):
+                await anext(replies)
+
+
+async def test_a_reply_that_cannot_be_read_ends_the_answer_in_words(wire: RedisWire, redis: Any) -> None:
+    with fail_after(5):
+        async with wire.send(Job("garbled", "why?")) as replies:
+            await redis.publish("result:garbled", "{")
+            (final,) = [reply async for reply in replies]
+            assert isinstance(final, Final) and final.error and final.error_code == "engine"
+
+
+async def test_readers_that_give_up_at_any_moment_cost_no_connection(wire: RedisWire, redis: Any) -> None:
+    async def give_up_after(steps: int) -> None:
+        with anyio.CancelScope() as scope:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(cancel_after, steps, scope)
+                async with wire.send(Job(uuid.uuid4().hex, "why?")) as replies:
+                    await anext(replies)
+
+    async def cancel_after(steps: int, scope: anyio.CancelScope) -> None:
+        for _ in range(steps):
+            await anyio.lowlevel.checkpoint()
+        scope.cancel()
+
+    with fail_after(5):
+        async with anyio.create_task_group() as tasks:
+            for n in range(200):
+                tasks.start_soon(give_up_after, n)
+        async with wire.attach() as inbox:
+            while await inbox.take(200):
+                pass
+            assert await answer(wire, inbox) == "ok"
+        channels = await redis.pubsub_channels("result:*")
+        while channels:
+            channels = await redis.pubsub_channels("result:*")
+
+
+async def test_all_answers_of_a_process_are_heard_over_one_connection(wire: RedisWire, redis: Any) -> None:
+    async def read(n: int, *, task_status: anyio.abc.TaskStatus[None]) -> None:
+        async with wire.send(Job(f"crowd-{n}", "why?")) as replies:
+            task_status.started()
+            assert [reply.chunk async for reply in replies] == [str(n), ""]
+
+    with fail_after(5):
+        async with anyio.create_task_group() as tasks:
+            for n in range(100):
+                await tasks.start(read, n)
+            assert len(await redis.client_list(_type="pubsub")) == 1
+            for n in range(100):
+                await redis.publish(f"result:crowd-{n}", json.dumps({"chunk": str(n), "is_final": False}))
+                await redis.publish(f"result:crowd-{n}", json.dumps({"chunk": "", "is_final": True}))
+
+
+async def test_the_group_is_made_again_after_the_server_was_flushed(port: int, start_redis: StartRedis) -> None:
+    start_redis(port)
+    async with RedisWire(f"redis://127.0.0.1:{port}", patience_s=0.05) as wire, wire.attach() as inbox:
+        with fail_after(5):
+            assert await answer(wire, inbox) == "ok"
+            async with Redis(port=port) as redis:
+                await redis.flushall()
+            assert await answer(wire, inbox) == "ok"
+
+
+async def test_a_server_that_dies_ends_the_answers_under_way_and_serves_again_when_it_is_back(
+    port: int, start_redis: StartRedis
+) -> None:
+    server = start_redis(port)
+    async with RedisWire(f"redis://127.0.0.1:{port}", patience_s=0.05) as wire, wire.attach() as inbox:
+        with fail_after(5):
+            async with wire.send(Job("cut", "why?")) as replies:
+                (delivery,) = await inbox.take(1)
+                await inbox.emit(delivery, Delta("a", 1))
+                assert await anext(replies) == Delta("a", 1)
+                server.kill()
+                server.wait()
+                with pytest.raises(QueueDown, match=str(port)):
+                    await anext(replies)
+            for call in (wire.send(Job("x", "y")).__aenter__, lambda: inbox.take(1), wire.workers):
+                with pytest.raises(QueueDown, match="cannot be reached"):
+                    await call()
+            start_redis(port)
+            assert await answer(wire, inbox) == "ok"
+
+
+async def test_a_connection_that_drops_ends_its_answers_and_the_next_answer_gets_a_new_one(
+    wire: RedisWire, redis: Any
+) -> None:
+    with fail_after(5):
+        async with wire.send(Job("dropped", "why?")) as replies:
+            await redis.client_kill_filter(_type="pubsub")
+            with pytest.raises(QueueDown):
+                await anext(replies)
+        async with wire.attach() as inbox:
+            await serve(inbox)
+            assert await answer(wire, inbox) == "ok"
+
+
+async def test_a_server_that_hangs_is_told_within_about_two_seconds(port: int, start_redis: StartRedis) -> None:
+    server = start_redis(port)
+    async with RedisWire(f"redis://127.0.0.1:{port}") as wire, wire.send(Job("warm", "up")):
+        server.send_signal(signal.SIGSTOP)
+        with fail_after(3), pytest.raises(QueueDown, match="did not answer"):
+            async with wire.send(Job("x", "y")):
+                pass
+
+
+@pytest.mark.parametrize("secret", ["wrong-secret", ""])
+async def test_a_wrong_or_missing_password_is_named_without_showing_it(
+    port: int, start_redis: StartRedis, secret: str
+) -> None:
+    start_redis(port, "--requirepass", "right")
+    async with RedisWire(f"redis://:{secret}@127.0.0.1:{port}") as wire:
+        with pytest.raises(QueueDown, match=f"127.0.0.1:{port} refused the password.*REDIS_KEY") as told:
+            async with wire.send(Job("x", "y")):
+                pass
+        assert "secret" not in str(told.value)
+    async with RedisWire(f"redis://127.0.0.1:{port}", password="right") as wire:
+        assert await wire.workers() == 0
+
+
+@pytest.mark.parametrize("url", ["http://:secret@host", "redis://:sec/ret@host:port", ""])
+async def test_an_address_that_is_none_is_refused_at_once_without_its_password(url: str) -> None:
+    with pytest.raises(ValueError, match="expected REDIS_URL as redis://") as told:
+        RedisWire(url)
+    assert "sec" not in str(told.value)
