@@ -1,0 +1,235 @@
+"""HTML: what a reader of the page reads, with its title and headings; navigation, scripts and styles left out."""
+# lxml and trafilatura's trees have no types.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportMissingTypeStubs=false
+
+import codecs
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from lxml import etree  # pyright: ignore[reportAttributeAccessIssue]
+from lxml import html as lxml_html
+
+from indexer.parse.document import Document, Heading, Unreadable
+from indexer.parse.text import decode
+
+_CHARSET = re.compile(rb"<(?:meta|\?xml)[^>]{0,200}?(?:charset|encoding)\s*=\s*[\"']?([\w.:-]+)", re.IGNORECASE)
+# Browsers read these names as the superset that was meant.
+_SUPERSETS = {"iso-8859-1": "cp1252", "latin1": "cp1252", "us-ascii": "cp1252", "shift_jis": "cp932"}
+_MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_DECLARATION = re.compile(r"\s*<\?xml[^>]*>")
+_SPACE = re.compile(r"[ \t\r\n\f]+")
+_TIDY = re.compile(r" *\n *| {2,}")
+_LEVELS = {f"h{level}": level for level in range(1, 7)}
+_SKIPPED = frozenset(
+    "head script style noscript template svg iframe object embed canvas nav footer select button dialog".split()
+)
+_BLOCKS = frozenset(
+    "address article aside blockquote body caption center dd details div dl dt fieldset figcaption figure form header"
+    " hr html legend main ol p quote section summary table tbody tfoot thead tr ul".split()
+)
+# A table whose cells hold these lays the page out; its rows are no data.
+_LAYOUT = ("table", "pre", *_LEVELS)
+# Where trafilatura keeps less than this of a page's text, the rest is taken for navigation.
+_MOST = 0.6
+_LITTLE_CHARS = 500
+_TITLE_CHARS = 200
+
+_Element = Any
+_Shape = Literal["block", "item", "row", "raw"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """A paragraph, a list's item, a table's row or preformatted text. `level` is 0 unless it is a heading."""
+
+    text: str
+    shape: _Shape
+    level: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """Here a block begins; what came before it is complete."""
+
+    shape: _Shape = "block"
+    level: int = 0
+
+
+def parse(data: bytes) -> Document:
+    page = _DECLARATION.sub("", _decode(data), count=1)
+    # huge_tree: a page with thousands of nested tags is odd, not unreadable.
+    parser = lxml_html.HTMLParser(remove_comments=True, remove_pis=True, huge_tree=True)
+    try:
+        tree = lxml_html.document_fromstring(page, parser=parser)
+    except (etree.LxmlError, ValueError, AssertionError) as error:
+        if not page.strip("\0 \t\r\n\f"):
+            return Document("", None, "html")
+        raise Unreadable(f"expected HTML, found what no parser reads ({error}): save the page anew") from error
+    blocks = _main_blocks(tree, page)
+    title = _title(tree) or next((block.text for block in blocks if block.level == 1), None)
+    return _document(blocks, title)
+
+
+def _decode(data: bytes) -> str:
+    named = _CHARSET.search(data[:2048])
+    if named and not data.startswith(_MARKS):
+        name = named[1].decode().lower()
+        try:
+            return data.decode(_SUPERSETS.get(name, name))
+        except (LookupError, UnicodeError):
+            pass  # the page is not written in what it names
+    return decode(data)
+
+
+def _title(tree: _Element) -> str | None:
+    title = tree.find(".//title")
+    return _SPACE.sub(" ", title.text or "").strip()[:_TITLE_CHARS] or None if title is not None else None
+
+
+def _main_blocks(tree: _Element, page: str) -> list[_Block]:
+    """The page's own main part where it names one, else all of it, or what trafilatura takes for the content
+    where most of the page seems to be something else.
+
+    Trafilatura does not go first: on short pages it drops headings and lists, in tables the cells with links.
+    """
+    for path in ("//main|//*[@role='main']", "//article"):
+        if len(found := tree.xpath(path)) == 1 and _size(blocks := list(_blocks(found[0]))) > 0:
+            return blocks
+    blocks = list(_blocks(tree))
+    content = _content(page) if _size(blocks) > 2 * _LITTLE_CHARS else []
+    if _LITTLE_CHARS < _size(content) < _MOST * _size(blocks):
+        return content
+    return blocks
+
+
+def _size(blocks: list[_Block]) -> int:
+    return sum(len(block.text) for block in blocks)
+
+
+def _content(page: str) -> list[_Block]:
+    import trafilatura
+
+    try:
+        found = trafilatura.bare_extraction(page, include_comments=False, favor_recall=True)
+    except (RecursionError, ValueError, TypeError, AttributeError, etree.LxmlError):
+        return []  # odd trees trip it; the page is then taken whole
+    body = getattr(found, "body", None)
+    if body is None:
+        return []
+    tags = {"row": "tr", "cell": "td", "item": "li", "lb": "br", "list": "ul"}
+    for element in body.iter():
+        if element.tag == "head":
+            element.tag = element.get("rend", "h2")
+        elif element.tag == "code" and "\n" in (element.text or ""):
+            element.tag = "pre"
+        else:
+            element.tag = tags.get(element.tag, element.tag)
+    return list(_blocks(body))
+
+
+def _blocks(root: _Element) -> Iterator[_Block]:
+    """The tree's visible text in reading order."""
+    parts: list[str] = []
+    now = _Open()
+    for piece in _pieces(root):
+        if isinstance(piece, str):
+            parts.append(piece)
+            continue
+        if text := _tidy("".join(parts), now.shape):
+            yield _Block(text, now.shape, now.level)
+        elif now.shape == "item" and piece == _Open():
+            continue  # <li><p>: the paragraph is the item
+        parts.clear()
+        now = piece or _Open()
+
+
+def _tidy(text: str, shape: _Shape) -> str:
+    if shape == "raw":
+        return text.strip("\r\n").rstrip()
+    text = _TIDY.sub(lambda run: "\n" if "\n" in run[0] else " ", text).strip()
+    if shape == "row":
+        return text.strip("| ")
+    return f"- {text}" if text and shape == "item" else text
+
+
+def _pieces(root: _Element) -> Iterator[str | _Open | None]:
+    """Text, where blocks begin, and (None) where they end. Iterative: pages nest deeper than Python's stack."""
+    data_rows = _data_rows(root)
+    row: _Element | None = None
+    raw = 0
+    walk = etree.iterwalk(root, events=("start", "end"))
+    for event, element in walk:
+        tag = element.tag
+        if event == "start":
+            raw += tag == "pre"
+            if tag in _SKIPPED or "hidden" in element.attrib:
+                walk.skip_subtree()
+                continue
+            if row is None and element in data_rows:
+                row = element
+                yield _Open("row")
+            elif row is not None:
+                yield " " if tag in _BLOCKS or tag in ("li", "br") else ""
+            elif opened := _opened(tag):
+                yield opened
+            elif tag == "br":
+                yield "\n"
+            yield _text(element.text, raw)
+            continue
+        raw -= tag == "pre"
+        if row is not None:
+            yield " | " if tag in ("td", "th") else ""
+        if element is row or (row is None and _opened(tag)):
+            row = None
+            yield None
+        if element is not root:
+            yield _text(element.tail, raw)
+    yield None
+
+
+def _opened(tag: str) -> _Open | None:
+    if level := _LEVELS.get(tag):
+        return _Open(level=level)
+    if tag in _BLOCKS:
+        return _Open()
+    return _Open("item") if tag == "li" else _Open("raw") if tag == "pre" else None
+
+
+def _text(text: str | None, raw: int) -> str:
+    if not text or raw:
+        return text or ""
+    return _SPACE.sub(" ", text)
+
+
+def _data_rows(root: _Element) -> set[_Element]:
+    rows: set[_Element] = set()
+    open_rows: list[_Element] = []
+    for event, element in etree.iterwalk(root, events=("start", "end"), tag=("tr", *_LAYOUT)):
+        if element.tag != "tr":
+            if event == "start" and open_rows:
+                rows.discard(open_rows[-1])
+        elif event == "start":
+            open_rows.append(element)
+            rows.add(element)
+        else:
+            open_rows.pop()
+    return rows
+
+
+def _document(blocks: list[_Block], title: str | None) -> Document:
+    parts: list[str] = []
+    headings: list[Heading] = []
+    length = 0
+    for index, block in enumerate(blocks):
+        if index:
+            tight = block.shape == blocks[index - 1].shape and block.shape in ("item", "row")
+            parts.append("\n" if tight else "\n\n")
+            length += len(parts[-1])
+        if block.level:
+            headings.append(Heading(length, block.level, block.text.replace("\n", " ")[:_TITLE_CHARS]))
+        parts.append(block.text)
+        length += len(block.text)
+    return Document("".join(parts), title, "html", tuple(headings))

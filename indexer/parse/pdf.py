@@ -1,0 +1,91 @@
+"""PDF: each page's text, where the pages start, and the bookmarks as headings."""
+# pypdfium2 has no types.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
+import re
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import pypdfium2
+import pypdfium2.raw as pdfium_c
+
+from indexer.parse.document import Document, Heading, Unreadable
+
+# PDFium's marks for a word that was broken at the end of a line; both stand in place of hyphen and newline.
+_BROKEN_WORD = re.compile("[\x02\ufffe]")
+_REASONS = {
+    pdfium_c.FPDF_ERR_PASSWORD: "one that a password protects: save a copy without it",
+    pdfium_c.FPDF_ERR_SECURITY: "one whose protection is not known here: save a copy without it",
+}
+_BROKEN = "a broken or incomplete one: open it in a viewer and save it anew"
+_PLACEHOLDERS = frozenset(("untitled", "anonymous", "(anonymous)", "unspecified", "(unspecified)"))
+_TITLE_CHARS = 200
+
+_Pdf = Any
+
+
+def parse(data: bytes) -> Document:
+    if not data:
+        return Document("", None, "pdf")
+    try:
+        pdf = pypdfium2.PdfDocument(data)
+    except pypdfium2.PdfiumError as error:
+        found = _REASONS.get(error.err_code or 0, _BROKEN)
+        raise Unreadable(f"expected a PDF that can be opened, found {found}") from error
+    with closing(pdf):
+        texts = [_page_text(pdf, number) for number in range(len(pdf))]
+        if not any(texts):
+            raise Unreadable(
+                f"expected a PDF with text, found {len(texts)} page(s) of pictures: run text recognition (OCR) over it"
+            )
+        # One newline: a page's end is no paragraph's end.
+        text = "\n".join(texts)
+        pages = _offsets(texts)
+        headings = {heading.offset: heading for heading in _bookmarks(pdf, text, pages)}
+        return Document(text, _title(pdf), "pdf", tuple(headings[at] for at in sorted(headings)), pages)
+
+
+def _page_text(pdf: _Pdf, number: int) -> str:
+    """A page that cannot be loaded is empty: the others are worth having."""
+    try:
+        with closing(pdf[number]) as page, closing(page.get_textpage()) as words:
+            text: str = words.get_text_bounded()
+    except pypdfium2.PdfiumError:
+        return ""
+    text = _BROKEN_WORD.sub("", text.replace("\r\n", "\n").replace("\0", ""))
+    return text.strip()
+
+
+def _offsets(texts: list[str]) -> tuple[int, ...]:
+    offsets = [0]
+    for text in texts[:-1]:
+        offsets.append(offsets[-1] + len(text) + 1)
+    return tuple(offsets)
+
+
+def _bookmarks(pdf: _Pdf, text: str, pages: tuple[int, ...]) -> Iterator[Heading]:
+    """The bookmarks whose title stands at the start of a line of the page they point to."""
+    try:
+        for bookmark in pdf.get_toc():
+            title = " ".join(bookmark.get_title().split())[:_TITLE_CHARS]
+            target = bookmark.get_dest()
+            number = target.get_index() if target else None
+            if not title or number is None or not 0 <= number < len(pages):
+                continue
+            end = pages[number + 1] if number + 1 < len(pages) else len(text)
+            words = r"\s+".join(map(re.escape, title.split()))
+            heading = re.compile(rf"^(?:[\d.]+\s+)?{words}", re.IGNORECASE | re.MULTILINE)
+            if found := heading.search(text, pages[number], end):
+                yield Heading(found.start(), bookmark.level + 1, title)
+    except (pypdfium2.PdfiumError, UnicodeDecodeError):
+        return  # bookmarks are a help, not the text
+
+
+def _title(pdf: _Pdf) -> str | None:
+    try:
+        title = pdf.get_metadata_value("Title").strip()
+    except UnicodeDecodeError:
+        return None
+    title = title.removeprefix("Microsoft Word - ").removeprefix("Microsoft PowerPoint - ")
+    return title[:_TITLE_CHARS] if title.lower() not in {"", *_PLACEHOLDERS} else None
