@@ -1,0 +1,139 @@
+"""The service as another process has it: over the daemon's HTTP on its Unix socket."""
+
+import socket
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Sequence
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+from typing import Any, TypeVar
+
+import httpx
+import msgspec
+
+from bridge import sse
+from bridge.service import Answer, BadInput, DocumentRow, Part, Piece, Status, Unavailable
+from indexer.hits import Found, Summary
+
+CONNECT_S = 5.0
+# Of a search or a status. A stream is never silent for longer than the gateway's heartbeat of 15 s.
+READ_S = 90.0
+# An index run says nothing until it is done.
+INDEX = httpx.Timeout(CONNECT_S, read=None)
+
+Data = TypeVar("Data")
+
+
+class _Documents(msgspec.Struct):
+    documents: list[DocumentRow]
+
+
+class _Event(msgspec.Struct):
+    chunk: str = ""
+    is_final: bool = False
+    engine: str | None = None
+    error: str | None = None
+
+
+def running(socket_path: str) -> bool:
+    """Whether a daemon listens there, a hanging one included. Returns at once."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(CONNECT_S)
+        with suppress(OSError):
+            connection.connect(socket_path)
+            return True
+    return False
+
+
+@asynccontextmanager
+async def remote(socket_path: str) -> AsyncGenerator["Remote"]:
+    """A `Service` that the daemon at `socket_path` carries out."""
+    async with httpx.AsyncClient(
+        transport=httpx.AsyncHTTPTransport(uds=socket_path),
+        base_url="http://tandem",
+        timeout=httpx.Timeout(CONNECT_S, read=READ_S),
+    ) as client:
+        yield Remote(client, socket_path)
+
+
+class Remote:
+    """Opened by `remote`. What the daemon refuses is raised here as it was there."""
+
+    def __init__(self, client: httpx.AsyncClient, socket_path: str) -> None:
+        self._client = client
+        self._socket_path = socket_path
+
+    async def search(self, query: str, limit: int = 10, within: str | None = None) -> Found:
+        return await self._call("POST", "/search", Found, {"query": query, "limit": limit, "in": within})
+
+    @asynccontextmanager
+    async def ask(
+        self, question: str, within: str | None = None, session: str | None = None
+    ) -> AsyncGenerator[AsyncIterator[Part]]:
+        body = msgspec.json.encode({"text": question, "in": within, "session": session})
+        with self._translated():
+            async with self._client.stream("POST", "/build-context", content=body) as response:
+                if response.is_error:
+                    await response.aread()
+                    raise _refusal(response)
+                async with aclosing(_parts(response)) as parts:
+                    yield parts
+
+    async def status(self) -> Status:
+        return await self._call("GET", "/status", Status)
+
+    async def documents(self, within: str | None = None) -> Sequence[DocumentRow]:
+        params = {"in": within} if within is not None else None
+        return (await self._call("GET", "/documents", _Documents, params=params)).documents
+
+    async def index(self, folders: Sequence[str]) -> Summary:
+        return await self._call("POST", "/index", Summary, {"folders": list(folders)}, timeout=INDEX)
+
+    async def stop(self) -> None:
+        await self._call("POST", "/stop", dict[str, Any])
+
+    async def _call(
+        self, method: str, path: str, kind: type[Data], body: dict[str, Any] | None = None, **options: Any
+    ) -> Data:
+        content = msgspec.json.encode(body) if body is not None else None
+        with self._translated():
+            response = await self._client.request(method, path, content=content, **options)
+        if response.is_error:
+            raise _refusal(response)
+        return msgspec.json.decode(response.content, type=kind)
+
+    @contextmanager
+    def _translated(self) -> Generator[None]:
+        try:
+            yield
+        except httpx.ConnectError as error:
+            raise Unavailable(f"no daemon answers at {self._socket_path}: start one with `tandem up`") from error
+        except httpx.TimeoutException as error:
+            raise Unavailable(f"the daemon at {self._socket_path} hangs: see its log") from error
+        except httpx.TransportError as error:
+            raise Unavailable("the daemon went away in the middle of this: ask again, and see its log") from error
+
+
+async def _parts(response: httpx.Response) -> AsyncGenerator[Part]:
+    decoder = sse.Decoder()
+    async for received in response.aiter_bytes():
+        for event in decoder.feed(received):
+            part = _part(event.data.encode())
+            yield part
+            if isinstance(part, Answer):
+                return
+    raise Unavailable("the daemon went away in the middle of this answer: ask again, and see its log")
+
+
+def _part(data: bytes) -> Part:
+    event = msgspec.json.decode(data, type=_Event)
+    if not event.is_final:
+        return Piece(event.chunk)
+    if event.engine is None:
+        raise Unavailable(event.error or "the daemon ended this answer without a reason: see its log")
+    return msgspec.json.decode(data, type=Answer)
+
+
+def _refusal(response: httpx.Response) -> BadInput | Unavailable:
+    try:
+        message: str = response.json()["error"]["message"]
+    except (ValueError, KeyError, TypeError):
+        message = f"the daemon answered {response.status_code}"
+    return BadInput(message) if response.status_code in (400, 413) else Unavailable(message)

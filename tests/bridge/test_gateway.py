@@ -1,0 +1,321 @@
+import logging
+import tempfile
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx
+import msgspec
+import pytest
+
+from bridge import sse
+from bridge.guard import MAX_BODY
+from tests.bridge.fake_service import HITS, PIECES, FakeService, serving
+
+TOKEN = "correct horse"
+
+
+class Served:
+    """A gateway on TCP and on a Unix socket, with the service behind it."""
+
+    def __init__(self, service: FakeService, url: str, path: str) -> None:
+        self.service = service
+        self.url = url
+        self.tcp = httpx.AsyncClient(base_url=url)
+        self.unix = httpx.AsyncClient(base_url="http://tandem", transport=httpx.AsyncHTTPTransport(uds=path))
+
+
+@asynccontextmanager
+async def served(**options: Any) -> AsyncGenerator[Served]:
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:  # A Unix path ends at about 100 bytes.
+        service = FakeService()
+        async with serving(service, Path(folder), **options) as (url, path):
+            here = Served(service, url, path)
+            async with here.tcp, here.unix:
+                yield here
+
+
+@pytest.fixture(scope="module")
+async def open_gateway() -> AsyncGenerator[Served]:
+    async with served() as here:
+        yield here
+
+
+@pytest.fixture(scope="module")
+async def closed_gateway() -> AsyncGenerator[Served]:
+    async with served(token=TOKEN, allowed_hosts=["box.lan"], cors_origins=["https://page.example"]) as here:
+        yield here
+
+
+@pytest.fixture
+def gateway(open_gateway: Served) -> Served:
+    open_gateway.service.forget()
+    return open_gateway
+
+
+@pytest.fixture
+def guarded(closed_gateway: Served) -> Served:
+    closed_gateway.service.forget()
+    return closed_gateway
+
+
+async def events(response: httpx.Response) -> list[sse.Event]:
+    decoder = sse.Decoder()
+    return [event async for received in response.aiter_bytes() for event in decoder.feed(received)]
+
+
+def error(response: httpx.Response) -> tuple[int, str]:
+    assert response.headers["content-type"] == "application/json"
+    body = response.json()
+    assert body.keys() == {"error"} and body["error"].keys() == {"code", "message"}
+    return response.status_code, body["error"]["code"]
+
+
+async def test_health_is_ok(gateway: Served) -> None:
+    response = await gateway.tcp.get("/health")
+    assert response.json() == {"status": "ok"}
+    assert response.headers["tandem-version"] == "1.2.3"
+
+
+async def test_a_search_passes_its_words_on_and_gives_hits_with_every_promised_field(gateway: Served) -> None:
+    response = await gateway.tcp.post("/search", json={"query": "key", "limit": 2, "in": "**/*.md"})
+    assert gateway.service.calls == [("search", "key", 2, "**/*.md")]
+    found = response.json()
+    assert found["freshness"] == {"as_of": "2025-11-03T17:02:11Z", "pending": 3}
+    assert found["degraded"] == []
+    assert len(found["hits"]) == 2
+    promised = {"path", "uri", "score", "text", "start_line", "end_line", "page", "heading", "sha256", "modified"}
+    assert promised <= found["hits"][0].keys()
+    assert found["hits"][1]["start_line"] is None
+    assert found["hits"][0]["text"] == HITS[0].text
+
+
+async def test_a_search_names_only_its_query_and_the_rest_has_defaults(gateway: Served) -> None:
+    await gateway.tcp.post("/search", json={"query": "key", "later": True})
+    assert gateway.service.calls == [("search", "key", 10, None)]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "words"),
+    [
+        ("/search", b"{", "JSON"),
+        ("/search", b"\xff", "JSON"),
+        ("/search", b"[]", "Expected `object`, got `array`"),
+        ("/search", b"{}", "query"),
+        ("/search", b'{"query": 5}', "Expected `str`, got `int` - at `$.query`"),
+        ("/search", b'{"query": "a", "limit": true}', "Expected `int`, got `bool`"),
+        ("/search", b'{"query": " "}', "expected a question, got none"),
+        ("/build-context", b'{"text": ""}', "expected a question, got none"),
+        ("/build-context", b'{"prompt": "a"}', "text"),
+    ],
+)
+async def test_bad_input_is_a_400_that_says_what_was_expected(
+    gateway: Served, path: str, body: bytes, words: str
+) -> None:
+    response = await gateway.tcp.post(path, content=body)
+    assert error(response) == (400, "bad_input")
+    assert words in response.json()["error"]["message"]
+
+
+async def test_an_answer_streams_as_numbered_events_then_its_end_then_done(gateway: Served) -> None:
+    body = {"text": "when?", "in": "**/*.md", "session": "s1"}
+    response = await gateway.tcp.post("/build-context", json=body)
+    assert gateway.service.calls == [("ask", "when?", "**/*.md", "s1")]
+    assert response.headers["content-type"].partition(";")[0] == "text/event-stream"
+    assert response.content.endswith(b"\n\ndata: [DONE]\n\n")
+    *said, done = await events(response)
+    assert done.data == sse.END
+    ids = [event.event_id or "" for event in said]
+    request = ids[0].partition(":")[0]
+    assert ids == [f"{request}:0-{n}" for n in (1, 2, 3)]
+    payloads = [msgspec.json.decode(event.data) for event in said]
+    assert payloads[:2] == [{"chunk": chunk, "is_final": False} for chunk in PIECES]
+    final = payloads[2]
+    assert (final["chunk"], final["is_final"]) == ("", True)
+    assert final.keys() == {
+        *("chunk", "is_final", "answer", "citations", "freshness", "engine"),
+        *("cache_hit", "grounded", "trace_id", "degraded"),
+    }
+    assert final["answer"] == "".join(PIECES)
+    assert final["citations"][0]["quote"] == "Renew the key"
+
+
+async def test_two_answers_have_different_ids(gateway: Served) -> None:
+    first = await events(await gateway.tcp.post("/build-context", json={"text": "when?"}))
+    second = await events(await gateway.tcp.post("/build-context", json={"text": "when?"}))
+    assert first[0].event_id != second[0].event_id
+
+
+@pytest.mark.parametrize(
+    ("question", "words"),
+    [
+        ("break", "the engine went away: start it again"),
+        ("burst", "Tandem failed in the middle of this answer; its log says how"),
+        ("stop short", "no worker took the job"),
+    ],
+)
+async def test_what_fails_half_way_ends_the_stream_with_its_reason(gateway: Served, question: str, words: str) -> None:
+    response = await gateway.tcp.post("/build-context", json={"text": question})
+    *_, final, done = await events(response)
+    assert done.data == sse.END
+    payload = msgspec.json.decode(final.data)
+    assert (payload["chunk"], payload["is_final"], payload["error"]) == ("", True, words)
+
+
+@pytest.mark.parametrize("path", ["/search", "/build-context"])
+async def test_what_is_unavailable_is_a_503_that_says_when_to_come_again(gateway: Served, path: str) -> None:
+    response = await gateway.tcp.post(path, json={"query": "away", "text": "away"})
+    assert error(response) == (503, "unavailable")
+    assert response.headers["retry-after"] == "5"
+    assert response.json()["error"]["message"] == "the embedder is away: start it"
+
+
+@pytest.mark.parametrize("path", ["/search", "/build-context"])
+async def test_what_nobody_foresaw_is_logged_and_its_words_are_kept_back(
+    gateway: Served, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.ERROR):
+        response = await gateway.tcp.post(path, json={"query": "crash", "text": "crash"})
+    assert error(response) == (500, "internal")
+    assert "secret" not in response.text
+    assert "a secret" in caplog.text
+
+
+async def test_a_client_that_goes_away_gives_the_answer_up(gateway: Served) -> None:
+    with anyio.fail_after(5):
+        async with gateway.tcp.stream("POST", "/build-context", json={"text": "hold"}) as response:
+            await anext(response.aiter_bytes())
+            assert not gateway.service.left.is_set()
+        await gateway.service.left.wait()
+
+
+async def test_silence_is_broken_by_comments_and_the_stream_goes_on_behind_them() -> None:
+    async with served(heartbeat_s=0.02) as here:
+        with anyio.fail_after(5):
+            async with here.tcp.stream("POST", "/build-context", json={"text": "hold"}) as response:
+                received = b""
+                async for more in response.aiter_raw():
+                    received += more
+                    if received.count(b"\n:\n\n") >= 2:
+                        here.service.go_on.set()
+        assert received.endswith(sse.DONE)
+        assert b'" each May [1].","is_final":false' in received
+
+
+async def test_an_unknown_path_is_a_404_and_a_wrong_method_a_405(gateway: Served) -> None:
+    assert error(await gateway.tcp.get("/nothing")) == (404, "not_found")
+    wrong = await gateway.tcp.get("/search")
+    assert error(wrong) == (405, "method")
+    assert wrong.headers["allow"] == "POST"
+
+
+@pytest.mark.parametrize("over", ["tcp", "unix"])
+async def test_a_body_over_a_mebibyte_is_a_413_with_and_without_a_length(gateway: Served, over: str) -> None:
+    client: httpx.AsyncClient = getattr(gateway, over)
+    piece = b" " * (MAX_BODY // 4)
+
+    async def pieces() -> AsyncGenerator[bytes]:
+        for _ in range(20):
+            yield piece
+
+    for path in ("/search", "/mcp"):
+        for content in (piece * 20, pieces()):
+            headers = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
+            response = await client.post(path, content=content, headers=headers)
+            assert error(response) == (413, "too_large")
+    assert (await client.get("/health")).status_code == 200
+    assert gateway.service.calls == []
+
+
+async def test_a_body_of_just_a_mebibyte_is_read(gateway: Served) -> None:
+    text = b'{"query": "key"}'
+    response = await gateway.tcp.post("/search", content=text + b" " * (MAX_BODY - len(text)))
+    assert response.status_code == 200
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8000", "127.0.0.1:1", "127.9.9.9", "[::1]", "[::1]:80"])
+async def test_a_host_that_is_loopback_is_served(gateway: Served, host: str) -> None:
+    assert (await gateway.tcp.get("/status", headers={"host": host})).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "box.lan", "localhost.evil.example", "127.0.0.1.evil.example", "10.0.0.1", "", "[::1"]
+)
+async def test_any_other_host_is_a_421_so_that_no_rebound_name_is_served(gateway: Served, host: str) -> None:
+    for path in ("/status", "/health", "/mcp"):
+        assert error(await gateway.tcp.get(path, headers={"host": host})) == (421, "host")
+
+
+async def test_an_allowed_host_is_served_with_any_port(guarded: Served) -> None:
+    for host in ("box.lan", "BOX.lan:8000"):
+        headers = {"host": host, "authorization": f"Bearer {TOKEN}"}
+        assert (await guarded.tcp.get("/status", headers=headers)).status_code == 200
+
+
+async def test_a_page_of_our_own_is_served_and_any_other_is_a_403(gateway: Served) -> None:
+    async def status(origin: str) -> int:
+        return (await gateway.tcp.post("/search", json={"query": "key"}, headers={"origin": origin})).status_code
+
+    assert await status(gateway.url) == 200
+    for origin in ("https://evil.example", "http://localhost:3000", "null", gateway.url + "0"):
+        assert await status(origin) == 403
+    response = await gateway.tcp.post("/mcp", headers={"origin": "https://evil.example"})
+    assert error(response) == (403, "origin")
+    assert "access-control-allow-origin" not in response.headers
+
+
+async def test_pages_of_an_allowed_origin_may_call_and_read_even_a_refusal(guarded: Served) -> None:
+    page = {"origin": "https://page.example"}
+    asks = {**page, "access-control-request-method": "POST", "access-control-request-headers": "authorization"}
+    preflight = await guarded.tcp.options("/search", headers=asks)
+    assert preflight.status_code == 204
+    assert "POST" in preflight.headers["access-control-allow-methods"]
+    assert preflight.headers["access-control-allow-headers"] == "authorization"
+    allowed = await guarded.tcp.get("/status", headers={**page, "authorization": f"Bearer {TOKEN}"})
+    for response in (preflight, allowed, await guarded.tcp.get("/status", headers=page)):
+        assert response.headers["access-control-allow-origin"] == "https://page.example"
+        assert response.headers["vary"] == "Origin"
+
+
+async def test_where_a_token_is_set_only_health_goes_without_it(guarded: Served) -> None:
+    for header in ({}, {"authorization": "Bearer wrong"}, {"authorization": f"Basic {TOKEN}"}):
+        for path in ("/status", "/mcp", "/nothing"):
+            response = await guarded.tcp.get(path, headers=header)
+            assert error(response) == (401, "token")
+            assert response.headers["www-authenticate"] == "Bearer"
+        assert (await guarded.tcp.get("/health", headers=header)).status_code == 200
+    assert (await guarded.tcp.get("/status", headers={"authorization": f"bearer {TOKEN}"})).status_code == 200
+
+
+async def test_over_the_unix_socket_its_mode_is_the_guard(guarded: Served) -> None:
+    headers = {"host": "evil.example", "origin": "https://evil.example"}
+    assert (await guarded.unix.get("/status", headers=headers)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "expected", "made"),
+    [
+        ("GET", "/documents", None, "/notes/vpn.md", ("documents", None)),
+        ("GET", "/documents?in=**/*.md", None, "/notes/vpn.md", ("documents", "**/*.md")),
+        ("POST", "/index", {"folders": ["/a", "/b"]}, '"embedded_chunks":40', ("index", "/a", "/b")),
+        ("POST", "/stop", None, "stopping", ("stop",)),
+    ],
+)
+async def test_control_is_for_the_unix_socket_only(
+    gateway: Served, method: str, path: str, body: Any, expected: str, made: tuple[Any, ...]
+) -> None:
+    assert error(await gateway.tcp.request(method, path, json=body)) == (404, "not_found")
+    assert gateway.service.calls == []
+    response = await gateway.unix.request(method, path, json=body)
+    assert response.status_code == 200
+    assert expected in response.text
+    assert gateway.service.calls == [made]
+
+
+async def test_status_says_what_the_index_holds_and_what_failed(gateway: Served) -> None:
+    status = (await gateway.tcp.get("/status")).json()
+    promised = {"documents", "chunks", "pending", "failed", "as_of", "embedding", "store", "engine", "workers"}
+    assert promised <= status.keys()
+    assert status["failed"] == [{"path": "/notes/b.pdf", "reason": "it is encrypted"}]
