@@ -1,0 +1,84 @@
+"""`tracing` starts the OpenTelemetry SDK for one process; the rooms use the API and never see this module."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:  # the SDK and its HTTP client cost 0.3 s; a process without traces does not pay
+    from opentelemetry.sdk.trace import TracerProvider
+
+    from observability.outbox import Outbox
+
+PROJECT = "tandem"
+
+# The SDK's 128 would silently cut the passages of a search with more than 30 hits.
+MOST_ATTRIBUTES = 4_096
+
+
+class Traces(Protocol):
+    """How tracing fares. `problem`: one sentence with its remedy while spans do not get through, else None;
+    `dropped`: spans that will never arrive."""
+
+    @property
+    def problem(self) -> str | None: ...
+
+    @property
+    def dropped(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Off:
+    """No traces were asked for, so none can fail."""
+
+    problem: None = None
+    dropped: int = 0
+
+
+@contextmanager
+def tracing(
+    *, endpoint: str | None, api_key: str | None = None, project: str = PROJECT, service: str
+) -> Generator[Traces]:
+    """Sends this process's spans to `endpoint` (OTLP over HTTP); None starts nothing and costs nothing.
+
+    Once in a process, at its entry point: the provider becomes OpenTelemetry's global one. Whatever the
+    collector does, no span waits for it, and leaving takes 1.5 s at most. Raises ValueError for an endpoint
+    that is no URL.
+    """
+    if endpoint is None:
+        yield Off()
+        return
+    from observability.outbox import address
+
+    where = address(endpoint, api_key)
+    with exporting(project=project, service=service) as (provider, outbox):
+        outbox.send_to(where)
+        become_global(provider)
+        yield outbox
+
+
+@contextmanager
+def exporting(
+    *, project: str = PROJECT, service: str, every_s: float = 0.5
+) -> Generator[tuple["TracerProvider", "Outbox"]]:
+    """A provider of its own and the outbox its spans go to; they wait there until `outbox.send_to`."""
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import SpanLimits, TracerProvider
+
+    from observability.outbox import Outbox
+
+    resource = Resource.create({"openinference.project.name": project, "service.name": service})
+    limits = SpanLimits(max_span_attributes=MOST_ATTRIBUTES)
+    outbox = Outbox(every_s=every_s)
+    provider = TracerProvider(resource=resource, span_limits=limits, shutdown_on_exit=False)
+    provider.add_span_processor(outbox)
+    try:
+        yield provider, outbox
+    finally:
+        outbox.close()
+
+
+def become_global(provider: "TracerProvider") -> None:
+    from opentelemetry import trace
+
+    trace.set_tracer_provider(provider)
