@@ -53,6 +53,7 @@ class Settings:
     engine: str = ""
     model: str | None = None
     cors_origins: str = ""
+    no_worker: str = "extract"
     phoenix_python: str | None = None
 
     @property
@@ -68,9 +69,24 @@ class Settings:
 
 
 OURS = frozenset(
-    {"data", "token", "lease_s", "embed", "embed_model", "engine", "model", "cors_origins", "phoenix_python"}
+    {
+        "data",
+        "token",
+        "lease_s",
+        "embed",
+        "embed_model",
+        "engine",
+        "model",
+        "cors_origins",
+        "no_worker",
+        "phoenix_python",
+    }
 )
-_CHOICES = {"embed": ("onnx", "ollama"), "engine": ("extractive", "openai", "redis")}
+_CHOICES = {
+    "embed": ("onnx", "ollama"),
+    "engine": ("extractive", "openai", "redis"),
+    "no_worker": ("extract", "refuse"),
+}
 _NAMES = {(f"TANDEM_{field.name}" if field.name in OURS else field.name).upper(): field for field in fields(Settings)}
 
 

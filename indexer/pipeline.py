@@ -128,6 +128,7 @@ class Indexer:
         else:
             seen = await _in_thread(look, paths, roots, self._excluded)
         known = await _in_thread(self._catalog.known)
+        seen = {_readable(path): stat for path, stat in seen.items()}
         asked = known if paths is None else _among(known, paths)
         changed = [path for path, stat in sorted(seen.items()) if not _same(known.get(path), stat)]
         gone = [path for path in asked if path not in seen and not any(beneath(path, root) for root in away)]
@@ -185,7 +186,6 @@ class Indexer:
     async def _read(self, path: str, stat: Stat) -> _Read | _Failure:
         """In a child process: a parser that loops, swells or crashes costs its file only."""
         try:
-            path.encode()
             with anyio.fail_after(PARSE_LIMIT_S):
                 reading = await anyio.to_process.run_sync(
                     read,
@@ -198,9 +198,10 @@ class Indexer:
                     limiter=self._one_parser,
                 )
             return _Read(path, reading)
-        except UnicodeEncodeError:
-            readable = path.encode(errors="backslashreplace").decode()
-            return _Failure(stat, readable, "its name is not valid UTF-8; rename it")
+        except FileNotFoundError:
+            if "\\udc" in path:
+                return _Failure(stat, path, "its name is not valid UTF-8; rename it")
+            raise
         except Unreadable as error:
             return _Failure(stat, path, str(error))
         except TimeoutError:
@@ -327,6 +328,11 @@ def _count(item: _Read | _Failure, known: Mapping[str, Known], tally: _Tally, go
         tally.unchanged += 1
     else:
         tally.changed += 1
+
+
+def _readable(path: str) -> str:
+    """A name that is not UTF-8 can be neither stored nor shown: its odd bytes are spelt out."""
+    return path.encode(errors="backslashreplace").decode()
 
 
 def _touched(item: _Read | _Failure, known: Mapping[str, Known]) -> bool:

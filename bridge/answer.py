@@ -1,0 +1,183 @@
+"""The heart: question -> hits -> job -> replies."""
+
+import time
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+
+import anyio
+from openinference.semconv.trace import SpanAttributes
+from opentelemetry import context, propagate, trace
+from opentelemetry.trace import Status, StatusCode
+
+from bridge.grounding import citations, grounded
+from bridge.service import Answer, Part, Piece, Unavailable
+from indexer.hits import Found, Hit
+from wire import Final, Job, Metadata, Passage, QueueDown, Reply, Wire
+
+tracer = trace.get_tracer("tandem")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A way to a worker. `label` names it for people, in `status` and where it fails."""
+
+    wire: Wire
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`evidence`: the cosine from which the dense side alone may call a passage evidence. `silence_s`: the longest
+    wait for the next piece."""
+
+    evidence: float = 0.6
+    silence_s: float = 60
+
+
+@asynccontextmanager
+async def answering(
+    question: str,
+    search: Callable[[str], Awaitable[Found]],
+    routes: Sequence[Route],
+    limits: Limits,
+    session: str | None = None,
+) -> AsyncGenerator[AsyncGenerator[Part]]:
+    """`Piece* Answer`, from the first route that has a worker; the routes passed over are named in `degraded`.
+
+    Raises Unavailable when none has. Leaving early gives the answer up.
+    """
+    span = tracer.start_span("answer")
+    span.set_attribute(SpanAttributes.OPENINFERENCE_SPAN_KIND, "CHAIN")
+    span.set_attribute(SpanAttributes.INPUT_VALUE, question)
+    if session:
+        span.set_attribute(SpanAttributes.SESSION_ID, session)
+    try:
+        async with aclosing(_parts(question, search, routes, limits, session, span)) as parts:
+            yield parts
+    except BaseException as error:
+        span.set_status(Status(StatusCode.ERROR, str(error) or type(error).__name__))
+        raise
+    finally:
+        span.end()
+
+
+async def _parts(
+    question: str,
+    search: Callable[[str], Awaitable[Found]],
+    routes: Sequence[Route],
+    limits: Limits,
+    session: str | None,
+    span: trace.Span,
+) -> AsyncGenerator[Part]:
+    found = await _under(span, search(question))
+    passages = [hit for hit in found.hits if _is_evidence(hit, limits.evidence)]
+    job = _job(question, passages, session, span)
+    passed: list[str] = []
+    for route in routes:
+        if reason := await _unmanned(route):
+            passed.append(reason)
+            continue
+        text = ""
+        try:
+            async with route.wire.send(job) as replies:
+                async for reply in _timely(replies, limits.silence_s):
+                    if isinstance(reply, Final):
+                        answer = _answer(text, passages, found, reply, passed, span)
+                        _describe(span, answer)
+                        yield answer
+                        return
+                    text += reply.chunk
+                    if reply.chunk:
+                        yield Piece(reply.chunk)
+        except QueueDown as error:
+            if not text:
+                passed.append(str(error))
+                continue
+            yield _answer(text, passages, found, Final(error=str(error), engine=route.label), passed, span)
+            return
+    raise Unavailable("; ".join(passed))
+
+
+async def _under(span: trace.Span, work: Awaitable[Found]) -> Found:
+    """Runs `work` with its spans below ours. Never across a yield: the caller's context must not change."""
+    token = context.attach(trace.set_span_in_context(span))
+    try:
+        return await work
+    finally:
+        context.detach(token)
+
+
+def _is_evidence(hit: Hit, threshold: float) -> bool:
+    return hit.lexical_score is not None or hit.dense_score is None or hit.dense_score >= threshold
+
+
+def _job(question: str, passages: Sequence[Hit], session: str | None, span: trace.Span) -> Job:
+    carrier: dict[str, str] = {}
+    propagate.inject(carrier, trace.set_span_in_context(span))
+    metadata = Metadata(created_ms=int(time.time() * 1000), traceparent=carrier.get("traceparent"), session=session)
+    return Job(uuid.uuid4().hex, question, tuple(_passage(hit) for hit in passages), metadata=metadata)
+
+
+def _passage(hit: Hit) -> Passage:
+    where = hit.start_line or hit.page or 0
+    return Passage(
+        id=f"{hit.path}:{where}",
+        text=hit.text,
+        path=hit.path,
+        score=hit.score,
+        heading=hit.heading,
+        page=hit.page,
+        start_line=hit.start_line,
+        end_line=hit.end_line,
+    )
+
+
+async def _unmanned(route: Route) -> str | None:
+    """Why a route cannot be taken now."""
+    try:
+        if await route.wire.workers():
+            return None
+    except QueueDown as error:
+        return str(error)
+    return f"no worker listens at {route.label}; start one with `tandem worker`"
+
+
+async def _timely(replies: AsyncIterator[Reply], silence_s: float) -> AsyncGenerator[Reply]:
+    """A worker that falls silent ends the answer with an error instead of hanging it."""
+    while True:
+        try:
+            with anyio.fail_after(silence_s):
+                reply = await anext(replies)
+        except StopAsyncIteration:
+            return
+        except TimeoutError:
+            yield Final(error=f"the worker was silent for {silence_s:g} s; ask again", error_code="deadline")
+            return
+        yield reply
+
+
+def _answer(
+    text: str, passages: Sequence[Hit], found: Found, final: Final, passed: Sequence[str], span: trace.Span
+) -> Answer:
+    trace_id = span.get_span_context().trace_id
+    engine = final.engine or "unknown"
+    return Answer(
+        answer=text,
+        citations=citations(text, passages),
+        freshness=found.freshness,
+        engine=f"{engine} {final.model}" if final.model else engine,
+        grounded=None if final.error else grounded(text, passages),
+        trace_id=f"{trace_id:032x}" if trace_id else None,
+        degraded=(*found.degraded, *passed),
+        error=final.error,
+    )
+
+
+def _describe(span: trace.Span, answer: Answer) -> None:
+    span.set_attribute(SpanAttributes.OUTPUT_VALUE, answer.answer)
+    if answer.error:
+        span.set_status(Status(StatusCode.ERROR, answer.error))
+    else:
+        span.set_status(StatusCode.OK)

@@ -1,0 +1,131 @@
+"""`tandem`: the command. What it imports at the top is in memory for every `tandem mcp` too, so it is little."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+ENGINES = ("extractive", "openai", "echo")
+
+_EXAMPLES = """examples:
+  tandem up ~/notes ~/papers      watch the folders, index them, serve MCP and http://127.0.0.1:8000
+  tandem search "backup policy" --in '*.md'
+  tandem ask "How long are snapshots kept?"
+  tandem status
+"""
+
+
+def main() -> NoReturn:
+    """Exit status: 0 done, 1 failed with a message on stderr, 2 wrong usage, 130 stopped by Ctrl-C."""
+    arguments = _parser().parse_args()
+    if arguments.command == "mcp":
+        from bridge.relayed import relayed
+
+        sys.exit(relayed(arguments.data, arguments.watch))
+    from bridge import commands
+
+    sys.exit(commands.run(arguments))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tandem",
+        description="Your own files, searchable and answerable, with the evidence for every answer.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=_Version())
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, help_: str, json_: bool = True) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=help_, description=help_[0].upper() + help_[1:] + ".")
+        made.add_argument(
+            "--data", metavar="DIR", help="the index's folder (default: TANDEM_DATA, or your user-data folder)"
+        )
+        if json_:
+            made.add_argument("--json", action="store_true", help="JSON on stdout and nothing else")
+        return made
+
+    up = command("up", "add folders and run the daemon in the foreground: watch, index, serve", json_=False)
+    up.add_argument("folders", nargs="*", metavar="DIR")
+    up.add_argument("--port", type=_port, help="HTTP port on this machine (default: PORT, or 8000)")
+    up.add_argument("--phoenix", action="store_true", help="run a private Phoenix too and trace every retrieval in it")
+
+    command("down", "stop the daemon", json_=False)
+
+    index = command("index", "add folders to the index, bring all of it in step once and exit")
+    index.add_argument("folders", nargs="*", metavar="DIR")
+
+    search = command("search", "print the passages that fit a query best")
+    search.add_argument("query")
+    search.add_argument("-k", type=int, default=10, metavar="N", help="how many (default: 10)")
+    _within(search)
+
+    ask = command("ask", "stream an answer drawn from the files, then its sources")
+    ask.add_argument("question")
+    _within(ask)
+
+    command("status", "say what the index holds and what is wrong")
+
+    ls = command("ls", "list every document")
+    ls.add_argument("glob", nargs="?", help="only paths that match, as in .gitignore, e.g. '*.md' or docs/")
+
+    mcp = command("mcp", "serve MCP on stdin and stdout; starts the daemon where none runs", json_=False)
+    mcp.add_argument("--watch", action="append", default=[], metavar="DIR", help="a folder to add (may be repeated)")
+
+    worker = command("worker", "take jobs from Redis and answer them (the GPU box's process)", json_=False)
+    worker.add_argument("--engine", choices=ENGINES, required=True)
+    worker.add_argument("--slots", type=_positive, default=8, metavar="N", help="jobs at once (default: 8)")
+    worker.add_argument(
+        "--tokens-per-second", type=float, default=0, metavar="R", help="echo only; 0 (default): no limit"
+    )
+
+    evaluate = command("eval", "index a judged collection into a cache folder of its own, search, score")
+    evaluate.add_argument("corpus")
+    evaluate.add_argument("--queries", required=True, metavar="FILE", help='JSON lines {"id", "text"}')
+    evaluate.add_argument(
+        "--qrels", required=True, metavar="FILE", help="tab-separated query-id, path, grade; a heading"
+    )
+    evaluate.add_argument("--run", metavar="FILE", help="write the ranked paths there")
+    evaluate.add_argument("--passages", metavar="FILE", help="write the ranked passages there")
+    return parser
+
+
+def _within(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--in",
+        dest="within",
+        metavar="GLOB",
+        help="only files that match, as in .gitignore: '*.md', docs/, /home/me/notes",
+    )
+
+
+def _port(word: str) -> int:
+    if not 0 <= (port := int(word)) < 65536:
+        raise argparse.ArgumentTypeError(f"expected 0 to 65535, got {port}")
+    return port
+
+
+def _positive(word: str) -> int:
+    if (number := int(word)) < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more, got {number}")
+    return number
+
+
+class _Version(str):
+    """Read only when asked for: the look into the installed packages costs milliseconds."""
+
+    def __mod__(self, names: object) -> str:
+        from importlib.metadata import version
+
+        return f"tandem {version('tandem-rag')}"
+
+    __slots__ = ()
+
+
+def arguments_of(words: Sequence[str]) -> argparse.Namespace:
+    return _parser().parse_args(words)
+
+
+if __name__ == "__main__":
+    main()

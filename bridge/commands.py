@@ -1,0 +1,286 @@
+"""What each command does once its words are understood. Results go to stdout, words for people to stderr."""
+
+import argparse
+import dataclasses
+import logging
+import sys
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import anyio
+import msgspec
+
+from bridge.citing import current, place
+from bridge.folder import Folder, Held, holding
+from bridge.service import Answer, BadInput, Piece, Service, Unavailable
+from bridge.settings import Settings, WrongSetting, load
+from indexer.embed import EmbedderAway, EmbedderUnusable
+from indexer.store import StoreAway, StoreUnusable
+
+logger = logging.getLogger("tandem")
+
+_HELD_S = 10  # how long a short command waits for another short one
+_FAILED_SHOWN = 20
+
+_FORESEEN = (
+    BadInput,
+    EmbedderAway,
+    EmbedderUnusable,
+    Held,
+    StoreAway,
+    StoreUnusable,
+    Unavailable,
+    WrongSetting,
+)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Returns the exit status."""
+    logging.basicConfig(stream=sys.stderr, format="tandem: %(message)s", level=logging.INFO)
+    for noisy in ("httpx", "httpcore", "mcp", "uvicorn.error", "trafilatura", "ollama"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    try:
+        settings = load(arguments.data)
+        # A command that a closed pipe ends (`tandem ls | head`) has done what was wanted.
+        anyio.run(_COMMANDS[arguments.command], arguments, settings)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    except _FORESEEN as error:
+        return _failed(error)
+    except BaseExceptionGroup as group:
+        foreseen = group.subgroup(_FORESEEN)
+        if foreseen is None or group.subgroup(lambda error: not isinstance(error, (*_FORESEEN, BaseExceptionGroup))):
+            raise
+        return _failed(_leaf(foreseen))
+    return 0
+
+
+def _failed(error: BaseException) -> int:
+    print(f"tandem: {error}", file=sys.stderr)  # noqa: T201
+    return 1
+
+
+def _leaf(error: BaseException) -> BaseException:
+    return _leaf(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201
+
+
+def _say_json(data: object) -> None:
+    if dataclasses.is_dataclass(data):
+        data = msgspec.to_builtins(data)
+    _say(msgspec.json.encode(data).decode())
+
+
+@asynccontextmanager
+async def _service(settings: Settings) -> AsyncGenerator[Service]:
+    """The daemon that holds the index, or the index itself where none runs."""
+    from bridge.client import remote, running
+
+    folder = Folder(settings.data)
+    deadline = time.monotonic() + _HELD_S
+    while True:
+        if running(str(folder.http_socket)):
+            async with remote(str(folder.http_socket)) as service:
+                yield service
+            return
+        try:
+            with holding(folder):
+                async with _opened(settings) as service:
+                    yield service
+                return
+        except Held:
+            # A daemon that starts, or another short command: either is soon done.
+            if time.monotonic() > deadline:
+                raise
+            await anyio.sleep(0.1)
+
+
+@asynccontextmanager
+async def _opened(settings: Settings) -> AsyncGenerator[Service]:
+    from bridge.tandem import opened
+    from observability.traces import tracing
+
+    endpoint = settings.phoenix_collector_endpoint
+    with tracing(endpoint=endpoint, api_key=settings.phoenix_api_key, service="tandem") as traces:
+        async with opened(settings, traces) as tandem:
+            yield tandem
+
+
+async def _up(arguments: argparse.Namespace, settings: Settings) -> None:
+    from bridge.daemon import serve
+
+    if arguments.port is not None:
+        settings = replace(settings, port=arguments.port)
+    await serve(settings, arguments.folders, private_phoenix=arguments.phoenix)
+
+
+async def _down(arguments: argparse.Namespace, settings: Settings) -> None:
+    from bridge.client import remote, running
+
+    folder = Folder(settings.data)
+    if not running(str(folder.http_socket)):
+        logger.info("no daemon runs on %s", folder.data)
+        return
+    async with remote(str(folder.http_socket)) as service:
+        await service.stop()
+    with anyio.fail_after(_HELD_S):
+        while running(str(folder.http_socket)):
+            await anyio.sleep(0.05)
+
+
+async def _index(arguments: argparse.Namespace, settings: Settings) -> None:
+    folders = [str(Path(folder).expanduser().absolute()) for folder in arguments.folders]
+    async with _service(settings) as service, _progress(service):
+        summary = await service.index(folders)
+    if arguments.json:
+        _say_json(summary)
+    else:
+        counts = msgspec.to_builtins(summary)
+        seconds, embedded = counts.pop("seconds"), counts.pop("embedded_chunks")
+        told = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "no documents"
+        _say(f"{told}; {embedded} chunks embedded in {seconds:.1f} s")
+
+
+@asynccontextmanager
+async def _progress(service: Service) -> AsyncGenerator[None]:
+    from bridge.progress import shown
+    from bridge.tandem import Tandem
+
+    async with anyio.create_task_group() as tasks:
+        if isinstance(service, Tandem):
+            tasks.start_soon(shown, service.indexer)
+        yield
+        tasks.cancel_scope.cancel()
+
+
+async def _search(arguments: argparse.Namespace, settings: Settings) -> None:
+    async with _service(settings) as service:
+        found = await service.search(arguments.query, arguments.k, arguments.within)
+    if arguments.json:
+        _say_json(found)
+        return
+    for n, hit in enumerate(found.hits, 1):
+        _say(f"[{n}] {place(hit)}  {hit.score:.3f}\n{_indented(hit.text)}\n")
+    if not found.hits:
+        _say("nothing found")
+    _notes(found.degraded, current(found.freshness))
+
+
+async def _ask(arguments: argparse.Namespace, settings: Settings) -> None:
+    async with _service(settings) as service, service.ask(arguments.question, arguments.within) as parts:
+        async for part in parts:
+            if isinstance(part, Piece):
+                if arguments.json:
+                    _say_json(part)
+                else:
+                    print(_printable(part.chunk), end="", flush=True)  # noqa: T201
+            elif arguments.json:
+                _say_json({"chunk": "", "is_final": True})
+                _say_json(part)
+                _raise_for(part)
+            else:
+                _say("")
+                _say_sources(part)
+                _raise_for(part)
+
+
+def _say_sources(answer: Answer) -> None:
+    if answer.citations:
+        _say("\nSources:")
+    for citation in answer.citations:
+        _say(f"[{citation.n}] {place(citation)}")
+    _notes(answer.degraded, f"answered by {answer.engine}; {current(answer.freshness)}")
+
+
+def _raise_for(answer: Answer) -> None:
+    if answer.error:
+        raise Unavailable(f"the answer stops short: {answer.error}")
+
+
+async def _status(arguments: argparse.Namespace, settings: Settings) -> None:
+    async with _service(settings) as service:
+        status = await service.status()
+    if arguments.json:
+        _say_json(status)
+        return
+    _say(
+        f"documents  {status.documents} ({status.chunks} chunks), {status.pending} pending, {len(status.failed)} failed"
+    )
+    _say(f"folders    {', '.join(status.roots) or 'none yet: `tandem up DIR` or `tandem index DIR`'}")
+    _say(f"as of      {status.as_of or 'never'} ({status.state})")
+    _say(f"embedding  {status.embedding}")
+    _say(f"store      {status.store}")
+    _say(f"engine     {status.engine}, {status.workers} worker{'' if status.workers == 1 else 's'}")
+    for failed in status.failed[:_FAILED_SHOWN]:
+        _say(f"failed     {_printable(failed.path)}: {failed.reason}")
+    if len(status.failed) > _FAILED_SHOWN:
+        _say(f"failed     and {len(status.failed) - _FAILED_SHOWN} more: `tandem status --json`")
+    for warning in status.warnings:
+        _say(f"warning    {warning}")
+
+
+async def _ls(arguments: argparse.Namespace, settings: Settings) -> None:
+    async with _service(settings) as service:
+        rows = await service.documents(arguments.glob)
+    for row in rows:
+        if arguments.json:
+            _say_json(row)
+        else:
+            _say(f"{row.state:8} {row.chunks:5} {row.indexed_at}  {_printable(row.path)}")
+
+
+async def _worker(arguments: argparse.Namespace, settings: Settings) -> None:
+    from bridge.working import serve
+
+    await serve(arguments, settings)
+
+
+async def _eval(arguments: argparse.Namespace, settings: Settings) -> None:
+    from bridge.evaluating import evaluate
+
+    scores = await evaluate(arguments, settings)
+    if arguments.json:
+        _say_json(scores)
+    else:
+        for name, score in scores.items():
+            _say(f"{name:8} {score:.4f}" if isinstance(score, float) else f"{name:8} {score}")
+
+
+def _notes(degraded: tuple[str, ...], freshness: str) -> None:
+    for note in degraded:
+        print(f"note: {note}", file=sys.stderr)  # noqa: T201
+    print(f"({freshness})", file=sys.stderr)  # noqa: T201
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"    {line}" for line in _printable(text).splitlines())
+
+
+def _printable(text: str) -> str:
+    """A file may hold escape codes that would move the cursor or rename the window."""
+    return "".join(c if c.isprintable() or c in "\n\t" else " " for c in text)
+
+
+Command = Callable[[argparse.Namespace, Settings], Awaitable[Any]]
+_COMMANDS: dict[str, Command] = {
+    "up": _up,
+    "down": _down,
+    "index": _index,
+    "search": _search,
+    "ask": _ask,
+    "status": _status,
+    "ls": _ls,
+    "worker": _worker,
+    "eval": _eval,
+}

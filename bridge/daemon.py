@@ -1,0 +1,142 @@
+"""Everything in one process: watch, index, search and answer, served over two Unix sockets and HTTP."""
+
+import logging
+import signal
+import socket
+import sys
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from importlib.metadata import version
+
+import anyio
+import anyio.abc
+import uvicorn
+from starlette.types import ASGIApp
+
+from bridge import gateway, sessions, tools
+from bridge.folder import Folder, holding
+from bridge.progress import shown
+from bridge.settings import Settings, WrongSetting
+from bridge.tandem import Tandem, opened
+from observability.phoenix import traced_by_phoenix
+from observability.traces import Traces, tracing
+
+logger = logging.getLogger("tandem")
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_GRACE_S = 1  # for answers under way when we are told to stop
+
+
+async def serve(settings: Settings, folders: Sequence[str], *, private_phoenix: bool = False) -> None:
+    """Runs until SIGINT, SIGTERM or `tandem down`. Raises Held, WrongSetting, BadInput and what `opened` raises."""
+    if settings.host not in _LOOPBACK and not settings.token:
+        raise WrongSetting(
+            f"HOST is {settings.host}, which others can reach: that needs TANDEM_TOKEN, a secret which they must send; "
+            "set it, or leave HOST at 127.0.0.1"
+        )
+    # How often a thread that computes lets the loop in: searches stay quick while files are indexed.
+    sys.setswitchinterval(0.0005)
+    folder = Folder(settings.data)
+    with holding(folder):
+        async with AsyncExitStack() as stack:
+            traces = await stack.enter_async_context(_traced(settings, private_phoenix))
+            tandem = await stack.enter_async_context(opened(settings, traces))
+            tandem.add(folders)
+            await _serve(tandem, settings, folder)
+
+
+async def _serve(tandem: Tandem, settings: Settings, folder: Folder) -> None:
+    ours = version("tandem-rag")
+    server = tools.mcp_server(tandem, ours)
+    async with AsyncExitStack() as stack:
+        app = gateway.app(
+            tandem,
+            version=ours,
+            token=settings.token,
+            allowed_hosts=[settings.host],
+            cors_origins=[origin.strip() for origin in settings.cors_origins.split(",") if origin.strip()],
+            mcp=await stack.enter_async_context(sessions.over_http(server)),
+        )
+        listeners = [await stack.enter_async_context(sessions.bound(str(folder.http_socket)))]
+        if port := stack.enter_context(_port(settings)):
+            listeners.append(port)
+        tasks = await stack.enter_async_context(anyio.create_task_group())
+        tasks.start_soon(_until_signal, tandem)
+        await tasks.start(sessions.serve_lines, server, str(folder.mcp_socket))
+        await tasks.start(_http, app, listeners)
+        _greet(settings, folder, port)
+        tasks.start_soon(tandem.keep_in_step)
+        tasks.start_soon(shown, tandem.indexer)
+        await tandem.stopped.wait()
+        tasks.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _traced(settings: Settings, private_phoenix: bool) -> AsyncGenerator[Traces]:
+    if private_phoenix:
+        python = settings.phoenix_python or sys.executable
+        async with traced_by_phoenix(settings.data, python=python, service="tandem-daemon") as traces:
+            yield traces
+    else:
+        endpoint = settings.phoenix_collector_endpoint
+        with tracing(endpoint=endpoint, api_key=settings.phoenix_api_key, service="tandem-daemon") as traces:
+            yield traces
+
+
+@contextmanager
+def _port(settings: Settings) -> Generator[socket.socket | None]:
+    """The TCP port, or none where another process has it: the sockets serve all the same."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((settings.host, settings.port))
+            listener.listen(512)
+        except OSError as error:
+            logger.warning(
+                "port %d at %s is not to be had (%s): HTTP is served on the socket only, where `tandem` and MCP "
+                "clients find it; choose another with --port",
+                *(settings.port, settings.host, error.strerror),
+            )
+            yield None
+        else:
+            yield listener
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: the daemon has its own, and ends in order."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
+
+
+async def _http(
+    app: ASGIApp, listeners: list[socket.socket], *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+) -> None:
+    # Its access log would go to stdout; errors are the gateway's to log.
+    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=_GRACE_S)
+    server = _Server(config)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(server.serve, listeners)
+        task_status.started()  # the kernel queues connections from `listen` on
+        try:
+            await anyio.sleep_forever()
+        finally:
+            server.should_exit = True
+            with anyio.CancelScope(shield=True):
+                with anyio.move_on_after(2 * _GRACE_S):
+                    while server.started and server.servers and server.servers[0].is_serving():
+                        await anyio.sleep(0.02)
+            tasks.cancel_scope.cancel()
+
+
+async def _until_signal(tandem: Tandem) -> None:
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for _ in signals:
+            await tandem.stop()
+
+
+def _greet(settings: Settings, folder: Folder, port: socket.socket | None) -> None:
+    where = f"http://{settings.host}:{port.getsockname()[1]}" if port else f"the socket {folder.http_socket}"
+    logger.info("Tandem answers at %s (index: %s); Ctrl-C stops it", where, folder.data)

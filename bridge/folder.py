@@ -1,0 +1,79 @@
+"""What lies where in the data folder, and the lock that makes one process its owner. Stdlib only: `tandem mcp` reads it."""
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+_LONGEST_SOCKET = 90  # bytes: a Unix socket's path ends at about 104, and a temporary name is longer than the name
+
+
+class Held(Exception):
+    """Another process owns the data folder; the message says which."""
+
+
+class Folder:
+    def __init__(self, data: Path) -> None:
+        self.data = data
+        self.catalog = data / "catalog.sqlite3"
+        self.stores = data / "store"
+        self.lock = data / "lock"
+        self.log = data / "daemon.log"
+
+    @property
+    def http_socket(self) -> Path:
+        return self._sockets() / "http.sock"
+
+    @property
+    def mcp_socket(self) -> Path:
+        return self._sockets() / "mcp.sock"
+
+    def make(self) -> None:
+        """The folder holds what the user's files say: nobody else may read it."""
+        self.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def _sockets(self) -> Path:
+        if len(os.fsencode(self.data / "http.sock")) <= _LONGEST_SOCKET:
+            return self.data
+        name = hashlib.blake2b(os.fsencode(self.data), digest_size=8).hexdigest()
+        short = Path(tempfile.gettempdir(), f"tandem-{os.getuid()}-{name}")
+        short.mkdir(mode=0o700, exist_ok=True)
+        found = short.stat()
+        if found.st_uid != os.getuid() or found.st_mode & 0o077:
+            raise PermissionError(errno.EPERM, "expected a folder that only this user may open", str(short))
+        return short
+
+
+@contextmanager
+def holding(folder: Folder) -> Generator[None]:
+    """Owns the data folder until left, or until the process dies. Raises Held at once where another does."""
+    folder.make()
+    descriptor = os.open(folder.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Held(_holder(folder)) from error
+        command = " ".join(["tandem", *sys.argv[1:2]])
+        told = json.dumps({"pid": os.getpid(), "command": command, "since": time.strftime("%H:%M:%S")})
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, told.encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _holder(folder: Folder) -> str:
+    try:
+        told = json.loads(folder.lock.read_text())
+        who = f"process {told['pid']} (`{told['command']}`, since {told['since']})"
+    except (OSError, ValueError, KeyError):
+        who = "another process"
+    return f"{folder.data} is in use by {who}; stop it with `tandem down`, or use another folder with --data"

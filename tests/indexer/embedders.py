@@ -1,0 +1,34 @@
+"""Embedders for the seam: vectors of words, and what has been asked of them."""
+
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from indexer.embed import EmbedderAway, Vectors
+
+
+class WordEmbedder:
+    """A text's vector counts its words in 64 buckets. `embedded` holds every document text, in order."""
+
+    def __init__(self, signature: str = "words:64", dimensions: int = 64) -> None:
+        self.signature, self.dimensions = signature, dimensions
+        self.embedded: list[str] = []
+        self.away = False
+
+    async def documents(self, texts: Sequence[str]) -> Vectors:
+        if self.away:
+            raise EmbedderAway("the embedder was expected to answer; start it")
+        self.embedded += texts
+        return np.stack([self._vector(text) for text in texts])
+
+    async def query(self, text: str) -> Vectors:
+        if self.away:
+            raise EmbedderAway("the embedder was expected to answer; start it")
+        return self._vector(text)
+
+    def _vector(self, text: str) -> Vectors:
+        vector = np.full(self.dimensions, 1e-3, np.float32)
+        for word in text.lower().split():
+            vector[zlib.crc32(word.encode()) % self.dimensions] += 1
+        return vector / np.linalg.norm(vector)

@@ -1,0 +1,39 @@
+import numpy as np
+
+from indexer.fusion import fuse, proximity
+
+
+def test_each_side_is_spread_over_its_own_range_and_weighed() -> None:
+    fused = fuse([(1, 0.9), (2, 0.7), (3, 0.5)], [(2, 12.0), (4, 4.0)], dense_weight=0.35)
+    assert fused == {1: 0.35, 2: 0.35 * 0.5 + 0.65, 3: 0.0, 4: 0.0} or np.allclose(
+        [fused[n] for n in (1, 2, 3, 4)], [0.35, 0.825, 0, 0]
+    )
+
+
+def test_a_side_that_found_nothing_takes_no_part() -> None:
+    assert fuse([], [(1, 3.0), (2, 1.0)]) == {1: 0.65, 2: 0.0}
+    assert fuse([], []) == {}
+
+
+def test_equal_scores_are_no_division_by_zero() -> None:
+    assert fuse([(1, 0.4), (2, 0.4)], []) == {1: 0.0, 2: 0.0}
+
+
+def terms(*values: int) -> np.ndarray:
+    return np.array(values, np.uint32)
+
+
+def test_words_that_stand_together_as_in_the_query_score_higher() -> None:
+    near = proximity([1, 2], {10: terms(1, 2, 9), 11: terms(1, 9, 9, 2), 12: terms(1, 9, 9)})
+    assert near[10] == 1
+    assert near[10] > near[11] > near[12] == 0
+
+
+def test_words_beyond_the_window_are_not_together() -> None:
+    assert proximity([1, 2], {10: terms(1, *[9] * 20, 2)}) == {}
+
+
+def test_one_word_has_no_neighbour() -> None:
+    assert proximity([1], {10: terms(1, 1)}) == {}
+    assert proximity([], {10: terms(1)}) == {}
+    assert proximity([1, 2], {}) == {}

@@ -1,0 +1,76 @@
+"""Hits as users see them, over both stores."""
+
+import json
+from pathlib import Path
+
+from tests.indexer.conftest import Library
+
+
+async def test_both_sides_together_beat_either(library: Library) -> None:
+    library.write("exact.txt", "Part number QX-4471 is the gasket of the pump.")
+    library.write("other.txt", "The weather was fine and the harvest was good.")
+    await library.sync()
+    hit = (await library.find("which part is QX-4471")).hits[0]
+    assert Path(hit.path).name == "exact.txt"
+    assert hit.lexical_score is not None
+    assert hit.dense_score is not None
+
+
+async def test_neighbouring_chunks_become_one_hit_whose_text_is_the_files(library: Library) -> None:
+    sentences = [
+        f"The lantern of keeper number {n} hung in the barn by the western gate of the yard." for n in range(60)
+    ]
+    path = library.write("long.txt", " ".join(sentences))
+    await library.sync()
+    hits = (await library.find("lantern keeper barn", limit=3)).hits
+    assert len(hits[0].text) > 1500
+    assert hits[0].text in path.read_text()
+    starts = [path.read_text().index(hit.text) for hit in hits]
+    assert len(set(starts)) == len(hits)
+
+
+async def test_a_glob_keeps_to_files_folders_and_absolute_paths(library: Library) -> None:
+    for name in ("a.md", "b.txt", "papers/c.md", "papers/deep/d.txt"):
+        library.write(name, "The lantern hangs in the barn.")
+    await library.sync()
+
+    async def within(glob: str) -> set[str]:
+        return set(await library.names("lantern", within=glob))
+
+    assert await within("*.md") == {"a.md", "c.md"}
+    assert await within("papers/") == {"c.md", "d.txt"}
+    assert await within("papers/*.md") == {"c.md"}
+    assert await within("papers/**/*.txt") == {"d.txt"}
+    assert await within(str(library.folder / "papers")) == {"c.md", "d.txt"}
+    assert await within(str(library.folder / "b.txt")) == {"b.txt"}
+    found = await library.find("lantern", within="*.pdf")
+    assert found.hits == ()
+    assert "no document lies within '*.pdf'" in found.degraded
+
+
+async def test_an_empty_index_finds_nothing(library: Library) -> None:
+    found = await library.find("lantern")
+    assert (found.hits, found.freshness.as_of) == ((), None)
+
+
+async def test_freshness_says_as_of_when(library: Library) -> None:
+    library.write("a.txt", "lantern")
+    await library.sync()
+    assert (await library.find("lantern")).freshness.as_of is not None
+
+
+async def test_the_same_query_gives_the_same_hits(library: Library) -> None:
+    for n in range(30):
+        library.write(f"{n}.txt", "The lantern hangs in the barn.")
+    await library.sync()
+    first = await library.names("lantern barn")
+    assert all([await library.names("lantern barn") == first for _ in range(5)])
+
+
+async def test_naughty_queries_find_or_do_not_find_but_never_fail(library: Library) -> None:
+    library.write("a.txt", "The lantern hangs in the barn. 灯笼挂在谷仓里。")
+    await library.sync()
+    for query in ("\0", "'; DROP TABLE chunks;--", "🏮" * 500, "\u202e\u200b", "%s%n", "a" * 9000, "-", "{}", "灯笼"):
+        found = await library.find(query)
+        assert json.dumps([hit.text for hit in found.hits])
+    assert (await library.find("谷仓")).hits[0].lexical_score is not None
