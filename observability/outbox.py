@@ -27,7 +27,8 @@ LEAVE_S = 1.2  # what the end of the process may wait for the last spans
 LONGEST_PAUSE_S = 30.0
 WARN_AGAIN_S = 600.0  # a collector that comes and goes is not a flood of warnings
 
-# The statuses after which OTLP/HTTP lets a client send the same batch again.
+# The statuses after which OTLP/HTTP lets a client send the same batch again. Sent twice is kept once: Phoenix
+# knows a span by its id.
 AGAIN = frozenset({429, 502, 503, 504})
 
 
@@ -38,6 +39,10 @@ class Address:
     url: httpx.URL
     headers: Mapping[str, str]
     remedy: str = "start Phoenix there, or correct or unset PHOENIX_COLLECTOR_ENDPOINT"
+
+    def __str__(self) -> str:
+        """Fit to be shown: without a user's name, password or token."""
+        return str(self.url.copy_with(userinfo=b"", query=None))
 
 
 def address(endpoint: str, api_key: str | None = None, remedy: str | None = None) -> Address:
@@ -129,7 +134,7 @@ class Outbox(SpanProcessor):
         unsent = len(self._in_hand) + len(self._take(self._room))
         self._lose(unsent)
         if unsent and self._address and self.problem is None:
-            self._warn(f"{unsent} spans were not sent: {self._address.url} took longer than {limit_s:g} s to answer")
+            self._warn(f"{unsent} spans were not sent: {self._address} took longer than {limit_s:g} s to answer")
 
     def _run(self) -> None:
         self._addressed.wait()
@@ -186,7 +191,7 @@ class Outbox(SpanProcessor):
         self._in_hand = []
         if self.problem is not None:
             self.problem = None
-            logger.info("traces get through to %s again; %d spans were dropped", where.url, self.dropped)
+            logger.info("traces get through to %s again; %d spans were dropped", where, self.dropped)
         return True
 
     def _warn(self, problem: str) -> None:
@@ -213,13 +218,13 @@ def _post(client: httpx.Client, where: Address, spans: Sequence[ReadableSpan]) -
     try:
         answer = client.post(where.url, content=body)
     except httpx.TimeoutException:
-        return _Failure(f"{where.url} did not answer within {ANSWER_S:g} s", again=True)
+        return _Failure(f"{where} did not answer within {ANSWER_S:g} s", again=True)
     except httpx.HTTPError as error:
-        return _Failure(f"{where.url} cannot be reached ({error})", again=True)
+        return _Failure(f"{where} cannot be reached ({error})", again=True)
     if answer.is_success:
         return None
     if answer.status_code in (401, 403):
         remedy = "set PHOENIX_API_KEY to a key made in Phoenix under Settings, API Keys"
-        return _Failure(f"{where.url} refuses the key with {answer.status_code}", again=False, remedy=remedy)
-    said = f"{where.url} answered {answer.status_code} {answer.reason_phrase}"
+        return _Failure(f"{where} refuses the key with {answer.status_code}", again=False, remedy=remedy)
+    said = f"{where} answered {answer.status_code} {answer.reason_phrase}"
     return _Failure(f"{said}: its own log says why", again=answer.status_code in AGAIN)

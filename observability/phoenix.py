@@ -18,7 +18,6 @@ import anyio.abc
 import httpx
 import msgspec
 
-from observability.outbox import address
 from observability.phoenix_child import NOT_INSTALLED
 from observability.traces import PROJECT, Traces, become_global, exporting
 
@@ -26,7 +25,7 @@ logger = logging.getLogger("tandem.phoenix")
 
 PORT = 6006
 LOG = "phoenix.log"
-READY_S = 90.0  # 10 to 30 s are usual; the first start makes the database
+READY_S = 180.0  # 10 to 30 s are usual; a busy machine needs more, and nobody waits for it
 END_S = 5.0
 RETENTION_DAYS = 30
 
@@ -65,6 +64,8 @@ async def traced_by_phoenix(
 
     Leaving sends the last spans first and ends Phoenix then. Where Phoenix cannot run, `problem` says so.
     """
+    from observability.outbox import address  # loads the SDK, which a daemon without Phoenix need not have
+
     failure: Exception | None = None
     with exporting(project=project, service=service) as (provider, outbox):
         become_global(provider)
@@ -83,9 +84,10 @@ async def traced_by_phoenix(
                 yield outbox
             except Exception as error:  # noqa: BLE001  # raised below, past the task group, which would wrap it
                 failure = error
-            with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(outbox.close)
-            background.cancel_scope.cancel()
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await anyio.to_thread.run_sync(outbox.close)
+                background.cancel_scope.cancel()
     if failure is not None:
         raise failure
 

@@ -95,6 +95,12 @@ def test_an_endpoint_may_be_written_with_or_without_the_path(endpoint: str) -> N
     assert str(address(endpoint).url) == "http://x:6006/v1/traces"
 
 
+def test_a_password_in_the_endpoint_is_used_and_never_shown() -> None:
+    where = address("https://me:secret@langfuse.example/api/public/otel?token=secret")
+    assert where.url.password == "secret"
+    assert str(where) == "https://langfuse.example/api/public/otel/v1/traces"
+
+
 def test_an_endpoint_keeps_the_path_of_its_space() -> None:
     assert str(address("https://phoenix.example/s/mine").url) == "https://phoenix.example/s/mine/v1/traces"
 
