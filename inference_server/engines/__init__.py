@@ -1,1 +1,24 @@
+"""What owns a model and generates: an engine is one function, `Generate`.
 
+    async with generate(job) as replies:      # entering may already start the work; leaving stops it
+        async for reply in replies: ...       # Delta* Final
+
+Deltas come as soon as there is text; the worker numbers them. The final says `engine`, and `model` where there
+is one. What the person who asked should read is raised as `EngineFailed`; anything else is a crash, which costs
+that job only. Jobs run beside each other in one event loop: an engine that computes does so in a thread.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+
+from wire import ErrorCode, Job, Reply
+
+Generate = Callable[[Job], AbstractAsyncContextManager[AsyncIterator[Reply]]]
+
+
+class EngineFailed(Exception):
+    """The engine cannot answer this job; the message says why and what to do, and holds no secret."""
+
+    def __init__(self, message: str, code: ErrorCode = "engine") -> None:
+        super().__init__(message)
+        self.code: ErrorCode = code

@@ -1,0 +1,81 @@
+"""One span a job, in the asker's trace: what the model was given, what it said, and what that cost.
+
+OpenTelemetry's API only: without an SDK all of this is nothing.
+"""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from openinference.semconv.trace import MessageAttributes, OpenInferenceSpanKindValues, SpanAttributes
+from opentelemetry import trace
+from opentelemetry.trace import Span, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from inference_server.prompt import messages
+from wire import Final, Job
+
+tracer = trace.get_tracer("tandem")
+
+
+@contextmanager
+def generation(job: Job) -> Generator["Generation"]:
+    """The span `generate`, below the job's `traceparent` (W3C) where it has a valid one."""
+    parent = TraceContextTextMapPropagator().extract({"traceparent": job.metadata.traceparent or ""})
+    with tracer.start_as_current_span("generate", context=parent) as span:
+        if span.is_recording():
+            _describe(span, job)
+        yield Generation(span)
+
+
+class Generation:
+    """An answer as it grows."""
+
+    def __init__(self, span: Span) -> None:
+        self._span = span
+        self._chunks: list[str] = []
+
+    def said(self, chunk: str) -> None:
+        if not self._span.is_recording():
+            return
+        if not self._chunks:
+            self._span.add_event("first token")
+        self._chunks.append(chunk)
+
+    def ended(self, final: Final) -> None:
+        text = "".join(self._chunks)
+        self._span.set_attribute(SpanAttributes.OUTPUT_VALUE, text)
+        _set_message(self._span, f"{SpanAttributes.LLM_OUTPUT_MESSAGES}.0", "assistant", text)
+        if model := final.model or final.engine:
+            self._span.set_attribute(SpanAttributes.LLM_MODEL_NAME, model)
+        if final.engine:
+            self._span.set_attribute("tandem.engine", final.engine)
+        if final.finish_reason:
+            self._span.set_attribute(SpanAttributes.LLM_FINISH_REASON, final.finish_reason)
+        self._count(final)
+        self._span.set_status(StatusCode.ERROR if final.error else StatusCode.OK, final.error)
+
+    def _count(self, final: Final) -> None:
+        if not final.usage:
+            return
+        prompt, completion, total = final.usage.prompt_tokens, final.usage.completion_tokens, final.usage.total_tokens
+        if prompt is not None:
+            self._span.set_attribute(SpanAttributes.LLM_TOKEN_COUNT_PROMPT, prompt)
+        if completion is not None:
+            self._span.set_attribute(SpanAttributes.LLM_TOKEN_COUNT_COMPLETION, completion)
+        if total is not None:
+            self._span.set_attribute(SpanAttributes.LLM_TOKEN_COUNT_TOTAL, total)
+
+
+def _describe(span: Span, job: Job) -> None:
+    span.set_attribute(SpanAttributes.OPENINFERENCE_SPAN_KIND, OpenInferenceSpanKindValues.LLM.value)
+    span.set_attribute(SpanAttributes.INPUT_VALUE, job.prompt)
+    span.set_attribute("tandem.request_id", job.request_id)
+    if job.metadata.session:
+        span.set_attribute(SpanAttributes.SESSION_ID, job.metadata.session)
+    for position, message in enumerate(messages(job)):
+        _set_message(span, f"{SpanAttributes.LLM_INPUT_MESSAGES}.{position}", message["role"], message["content"])
+
+
+def _set_message(span: Span, prefix: str, role: str, content: str) -> None:
+    span.set_attribute(f"{prefix}.{MessageAttributes.MESSAGE_ROLE}", role)
+    span.set_attribute(f"{prefix}.{MessageAttributes.MESSAGE_CONTENT}", content)
