@@ -36,7 +36,7 @@ test-all: lint $(VENV)/.tests-installed .venv-phoenix/.installed
 # Phoenix is 850 MB and pins much: it has an environment of its own, as on a machine that runs it as a service.
 .venv-phoenix/.installed:
 	@$(PYTHON) -m venv .venv-phoenix
-	@.venv-phoenix/bin/python -m pip install --disable-pip-version-check --quiet "arize-phoenix>=12"
+	@.venv-phoenix/bin/python -m pip install --disable-pip-version-check --quiet "arize-phoenix>=20.26"
 	@touch $@
 
 $(VENV)/.lint-installed: $(VENV)/.tests-installed requirements-lint.lock

@@ -84,6 +84,9 @@ async def _parts(
             async with route.wire.send(job) as replies:
                 async for reply in _timely(replies, limits.silence_s):
                     if isinstance(reply, Final):
+                        if reply.error_code == "engine" and not text and route is not routes[-1]:
+                            passed.append(f"{route.label}: {reply.error}")
+                            break
                         answer = _answer(text, passages, found, reply, passed, span)
                         _describe(span, answer)
                         yield answer
@@ -161,7 +164,6 @@ async def _timely(replies: AsyncIterator[Reply], silence_s: float) -> AsyncGener
 def _answer(
     text: str, passages: Sequence[Hit], found: Found, final: Final, passed: Sequence[str], span: trace.Span
 ) -> Answer:
-    trace_id = span.get_span_context().trace_id
     engine = final.engine or "unknown"
     return Answer(
         answer=text,
@@ -169,7 +171,7 @@ def _answer(
         freshness=found.freshness,
         engine=f"{engine} {final.model}" if final.model else engine,
         grounded=None if final.error else grounded(text, passages),
-        trace_id=f"{trace_id:032x}" if trace_id else None,
+        trace_id=trace.format_trace_id(span.get_span_context().trace_id) if span.is_recording() else None,
         degraded=(*found.degraded, *passed),
         error=final.error,
     )

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import msgspec
@@ -41,7 +41,7 @@ _FORESEEN = (
 def run(arguments: argparse.Namespace) -> int:
     """Returns the exit status."""
     logging.basicConfig(stream=sys.stderr, format="tandem: %(message)s", level=logging.INFO)
-    for noisy in ("httpx", "httpcore", "mcp", "uvicorn.error", "trafilatura", "ollama"):
+    for noisy in ("httpx", "httpcore", "httpx2", "mcp", "uvicorn.error", "trafilatura", "ollama"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         settings = load(arguments.data)
@@ -69,7 +69,9 @@ def _failed(error: BaseException) -> int:
 
 
 def _leaf(error: BaseException) -> BaseException:
-    return _leaf(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
+    while isinstance(error, BaseExceptionGroup):
+        error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
+    return error
 
 
 def _say(text: str) -> None:
@@ -109,10 +111,9 @@ async def _service(settings: Settings) -> AsyncGenerator[Service]:
 @asynccontextmanager
 async def _opened(settings: Settings) -> AsyncGenerator[Service]:
     from bridge.tandem import opened
-    from observability.traces import tracing
+    from bridge.traced import traced
 
-    endpoint = settings.phoenix_collector_endpoint
-    with tracing(endpoint=endpoint, api_key=settings.phoenix_api_key, service="tandem") as traces:
+    with traced(settings, "tandem") as traces:
         async with opened(settings, traces) as tandem:
             yield tandem
 
@@ -135,7 +136,7 @@ async def _down(arguments: argparse.Namespace, settings: Settings) -> None:
     async with remote(str(folder.http_socket)) as service:
         await service.stop()
     with anyio.fail_after(_HELD_S):
-        while running(str(folder.http_socket)):
+        while running(str(folder.http_socket)):  # noqa: ASYNC110  # another process: there is no event to wait for
             await anyio.sleep(0.05)
 
 

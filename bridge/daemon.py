@@ -18,8 +18,9 @@ from bridge.folder import Folder, holding
 from bridge.progress import shown
 from bridge.settings import Settings, WrongSetting
 from bridge.tandem import Tandem, opened
+from bridge.traced import traced
 from observability.phoenix import traced_by_phoenix
-from observability.traces import Traces, tracing
+from observability.traces import Traces
 
 logger = logging.getLogger("tandem")
 
@@ -78,8 +79,7 @@ async def _traced(settings: Settings, private_phoenix: bool) -> AsyncGenerator[T
         async with traced_by_phoenix(settings.data, python=python, service="tandem-daemon") as traces:
             yield traces
     else:
-        endpoint = settings.phoenix_collector_endpoint
-        with tracing(endpoint=endpoint, api_key=settings.phoenix_api_key, service="tandem-daemon") as traces:
+        with traced(settings, "tandem-daemon") as traces:
             yield traces
 
 
@@ -117,18 +117,24 @@ async def _http(
     # Its access log would go to stdout; errors are the gateway's to log.
     config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=_GRACE_S)
     server = _Server(config)
+    ended = anyio.Event()
+
+    async def until_ended() -> None:
+        try:
+            await server.serve(listeners)
+        finally:
+            ended.set()
+
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(server.serve, listeners)
+        tasks.start_soon(until_ended)
         task_status.started()  # the kernel queues connections from `listen` on
         try:
             await anyio.sleep_forever()
         finally:
+            # Its main loop looks at this ten times a second, then waits for what is under way.
             server.should_exit = True
-            with anyio.CancelScope(shield=True):
-                with anyio.move_on_after(2 * _GRACE_S):
-                    while server.started and server.servers and server.servers[0].is_serving():
-                        await anyio.sleep(0.02)
-            tasks.cancel_scope.cancel()
+            with anyio.CancelScope(shield=True), anyio.move_on_after(2 * _GRACE_S):
+                await ended.wait()
 
 
 async def _until_signal(tandem: Tandem) -> None:

@@ -1,4 +1,4 @@
-"""What lies where in the data folder, and the lock that makes one process its owner. Stdlib only: `tandem mcp` reads it."""
+"""What lies where in the data folder, and the lock that makes one process its owner. Stdlib only, for `tandem mcp`."""
 
 import errno
 import fcntl

@@ -154,10 +154,8 @@ def _checked(settings: Settings) -> Settings:
         settings = replace(settings, engine="redis" if settings.redis_url else "extractive")
     if settings.engine == "redis" and not settings.redis_url:
         settings = replace(settings, redis_url="redis://localhost:6379")
-    if settings.engine == "openai" and not settings.openai_base_url:
-        raise WrongSetting(
-            "TANDEM_ENGINE=openai needs OPENAI_BASE_URL, e.g. http://127.0.0.1:11434/v1 for Ollama, and TANDEM_MODEL"
-        )
+    if settings.engine == "openai":
+        openai_settings(settings)
     if not settings.embedding_model:
         names = {"onnx": "all-MiniLM-L6-v2", "ollama": "nomic-embed-text"}
         settings = replace(settings, embedding_model=names[settings.embed])
@@ -167,6 +165,16 @@ def _checked(settings: Settings) -> Settings:
             "unset it (more generation comes from more `tandem worker`s)"
         )
     return settings
+
+
+def openai_settings(settings: Settings) -> tuple[str, str | None, str]:
+    """(base URL, API key, model). Raises WrongSetting where one of the first two is not set."""
+    if not settings.openai_base_url or not settings.model:
+        raise WrongSetting(
+            "the openai engine needs OPENAI_BASE_URL, e.g. http://127.0.0.1:11434/v1 for Ollama, and TANDEM_MODEL, "
+            "the model's name there; set both"
+        )
+    return settings.openai_base_url, settings.openai_api_key, settings.model
 
 
 def _variable(field: str) -> str:

@@ -13,7 +13,6 @@ from pathlib import Path
 import anyio
 import anyio.abc
 import anyio.to_thread
-from inference_server.worker import work
 
 from bridge.answer import Limits, Route, answering
 from bridge.folder import Folder
@@ -27,7 +26,7 @@ from bridge.service import (
     Status,
     Unavailable,
 )
-from bridge.settings import Settings
+from bridge.settings import Settings, openai_settings
 from indexer import chunk, lexical, parse, search
 from indexer.catalog import Catalog
 from indexer.embed import Embedder, EmbedderAway, EmbedderUnusable
@@ -37,6 +36,7 @@ from indexer.search import Index
 from indexer.store import Store, StoreAway
 from indexer.watch import Watch, watching
 from inference_server.engines import Generate
+from inference_server.worker import work
 from observability.traces import Traces
 from wire import QueueDown
 from wire.memory import MemoryWire
@@ -118,10 +118,7 @@ class Tandem:
 
     async def documents(self, within: str | None = None) -> Sequence[DocumentRow]:
         rows = search.documents_within(self._index.catalog, within)
-        return [
-            DocumentRow(path, sha256, chunks, datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds"), state)
-            for _, path, sha256, state, at, chunks in rows
-        ]
+        return [DocumentRow(row.path, row.sha256, row.chunks, _iso(row.indexed_at), row.state) for row in rows]
 
     async def index(self, folders: Sequence[str]) -> Summary:
         self.add(folders)
@@ -204,6 +201,10 @@ def _check(text: str, within: str | None) -> None:
         raise BadInput("the query was expected to be Unicode text; it holds half a surrogate pair") from error
 
 
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
 def _folder(folder: str) -> str:
     path = Path(folder).resolve()
     if not path.is_dir():
@@ -280,14 +281,14 @@ async def _routes(
     settings: Settings, stack: AsyncExitStack, tasks: anyio.abc.TaskGroup, stopped: anyio.Event
 ) -> list[Route]:
     """The configured engine first, the extractive one behind it unless the settings refuse that."""
-    from inference_server.engines.extractive import generate as extract
+    from inference_server.engines.extractive import extractive
 
     async def local(generate: Generate, label: str) -> Route:
         wire = MemoryWire()
         tasks.start_soon(partial(work, wire, generate, slots=_SLOTS, stopped=stopped))
         return Route(wire, label)
 
-    last = await local(extract, "extractive")
+    last = await local(extractive, "extractive")
     if settings.engine == "extractive":
         return [last]
     if settings.engine == "redis":
@@ -299,7 +300,6 @@ async def _routes(
     else:
         from inference_server.engines.openai import openai_engine
 
-        assert settings.openai_base_url is not None
-        engine = openai_engine(settings.openai_base_url, settings.openai_api_key, settings.model)
+        engine = openai_engine(*openai_settings(settings))
         first = await local(await stack.enter_async_context(engine), f"openai {settings.model or ''}".strip())
     return [first] if settings.no_worker == "refuse" else [first, last]

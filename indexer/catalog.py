@@ -78,6 +78,18 @@ class ChunkRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Listed:
+    """A document as a list shows it."""
+
+    id: int
+    path: str
+    sha256: str
+    state: Literal["indexed", "failed"]
+    indexed_at: float
+    chunks: int
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """A chunk beside its document, as search wants it."""
 
@@ -163,12 +175,13 @@ class Catalog:
         rows = self._read.execute("SELECT path, size, mtime_ns, ctime_ns, inode, sha256, state, read_at FROM documents")
         return {row[0]: Known(Stat(*row[1:5]), *row[5:]) for row in rows}
 
-    def documents(self) -> Iterator[tuple[int, str, str, str, float, int]]:
-        """(id, path, sha256, state, indexed_at, chunks) of every document, by path."""
-        yield from self._read.execute(
+    def documents(self) -> Iterator[Listed]:
+        """Every document, by path."""
+        rows = self._read.execute(
             "SELECT d.id, path, sha256, state, indexed_at, (SELECT count(*) FROM chunks c WHERE c.document = d.id) "
             "FROM documents d ORDER BY path"
         )
+        return (Listed(*row) for row in rows)
 
     def failed(self) -> list[tuple[str, str]]:
         return self._read.execute("SELECT path, reason FROM documents WHERE state = 'failed' ORDER BY path").fetchall()

@@ -17,8 +17,7 @@ def scan(roots: Sequence[str], excluded: str | None = None) -> dict[str, Stat]:
     """
     found: dict[str, Stat] = {}
     for root in roots:
-        for path, its_stat in _walk(root, excluded):
-            found[path] = its_stat
+        found.update(_walk(root, excluded))
     return found
 
 

@@ -12,7 +12,7 @@ from opentelemetry.trace import Status, StatusCode
 from pathspec import GitIgnoreSpec
 
 from indexer import fusion, lexical
-from indexer.catalog import Candidate, Catalog
+from indexer.catalog import Candidate, Catalog, Listed
 from indexer.embed import Embedder, EmbedderAway, EmbedderUnusable, Vectors
 from indexer.hits import Found, Freshness, Hit
 from indexer.store import Rankings, Store
@@ -80,11 +80,11 @@ async def _embedded(embedder: Embedder, query: str) -> tuple[Vectors | None, tup
 
 
 def _documents_within(catalog: Catalog, within: str) -> list[int]:
-    return [id_ for id_, *_ in documents_within(catalog, within)]
+    return [listed.id for listed in documents_within(catalog, within)]
 
 
-def documents_within(catalog: Catalog, within: str | None) -> list[tuple[int, str, str, str, float, int]]:
-    """The catalog's rows whose path matches a gitignore-like glob, absolute or relative to its root."""
+def documents_within(catalog: Catalog, within: str | None) -> list[Listed]:
+    """The documents whose path matches a gitignore-like glob, absolute or relative to its root."""
     rows = list(catalog.documents())
     if within is None:
         return rows
@@ -97,7 +97,7 @@ def documents_within(catalog: Catalog, within: str | None) -> list[tuple[int, st
         root = next((root for root in roots if path.startswith(root.rstrip("/") + "/")), None)
         return root is not None and spec.match_file(path[len(root.rstrip("/")) + 1 :])
 
-    return [row for row in rows if matches(row[1])]
+    return [row for row in rows if matches(row.path)]
 
 
 def _ranked(catalog: Catalog, terms: Sequence[int], rankings: Rankings) -> list[_Ranked]:

@@ -58,8 +58,8 @@ class OllamaEmbedder:
         signature = f"ollama:{self._model}@{digest[:12]}:{dimensions}"
         if self.signature and signature != self.signature:
             raise EmbedderUnusable(
-                f"this index was made with {self.signature}, but Ollama at {self._host} now has {signature}; nothing was "
-                "changed. Pull the former model again, or index into another --data folder"
+                f"this index was made with {self.signature}, but Ollama at {self._host} now has {signature}; "
+                "nothing was changed. Pull the former model again, or index into another --data folder"
             )
         self.signature, self.dimensions, self._met = signature, dimensions, True
 
