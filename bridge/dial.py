@@ -8,13 +8,13 @@ Only the standard library: the relay uses it, once for each client, and must be 
 import fcntl
 import os
 import socket
+import sys
 import time
 from collections.abc import Callable, Sequence
 
 START_S = 30.0
-# The daemon may have found that another one was first: that one may still be on its way to its socket.
-GRACE_S = 2.0
 DIAL_S = 5.0
+DYING_S = 0.5
 
 
 class CannotStart(Exception):
@@ -27,20 +27,48 @@ def connect(
     log_path: str,
     wanted: Callable[[], bool],
     say: Callable[[str], None],
+    grace_s: float,
 ) -> socket.socket | None:
     """A connection to the daemon, which is started where none listens; None once it is no longer wanted.
 
     However many relays want one at once, one daemon is started: by who holds the lock, while the others watch
-    for its socket.
+    for its socket. A daemon that ends may have found the data folder taken by one that is still on its way to
+    its socket: that has `grace_s`.
     """
     try:
         os.makedirs(os.path.dirname(socket_path) or ".", mode=0o700, exist_ok=True)
         with open(socket_path + ".starting", "ab") as lock:
             return _connect_or_start(
-                socket_path, lambda: _Start(start_daemon, log_path, say), log_path, wanted, lock.fileno()
+                socket_path, lambda: _Start(start_daemon, log_path, say, grace_s), log_path, wanted, lock.fileno()
             )
     except OSError as error:
         raise CannotStart(f"cannot start the daemon at {socket_path}: {error}; its log: {log_path}") from error
+
+
+def peer(connection: socket.socket) -> int:
+    """The process that listens there; 0 where the system cannot tell."""
+    try:
+        if sys.platform == "linux":
+            told = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        else:
+            told = connection.getsockopt(0, 2, 4)  # macOS: SOL_LOCAL, LOCAL_PEERPID
+    except OSError:
+        return 0
+    return int.from_bytes(told[:4], sys.byteorder)
+
+
+def let_die(socket_path: str, gone: int) -> None:
+    """Waits while the socket of the process `gone`, whose connection has ended, may outlive it by moments: a
+    request sent there would be lost with it. Returns at the latest when the process is plainly alive."""
+    until = time.monotonic() + DYING_S
+    while time.monotonic() < until:
+        connection = _dial(socket_path)
+        if connection is None:
+            return
+        with connection:
+            if peer(connection) != gone:
+                return
+        time.sleep(0.02)
 
 
 def _connect_or_start(
@@ -86,7 +114,7 @@ class _Start:
     """A daemon on its way, in a session of its own: hosts kill the whole process group of the relay, and
     wait for the end of every pipe that a child of it holds."""
 
-    def __init__(self, command: Sequence[str], log_path: str, say: Callable[[str], None]) -> None:
+    def __init__(self, command: Sequence[str], log_path: str, say: Callable[[str], None], grace_s: float) -> None:
         import subprocess
 
         with open(log_path, "ab") as log:
@@ -94,6 +122,7 @@ class _Start:
             self._process = subprocess.Popen(  # noqa: S603 (our own command)
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
+        self._grace_s = grace_s
         self._ended_at: float | None = None
         say(f"starting the daemon (process {self._process.pid}); its log: {log_path}")
 
@@ -101,7 +130,7 @@ class _Start:
         if self._process.poll() is None:
             return False
         self._ended_at = self._ended_at or time.monotonic()
-        return time.monotonic() - self._ended_at > GRACE_S
+        return time.monotonic() - self._ended_at > self._grace_s
 
     def reason(self) -> str:
         with open(self._log_path, "rb") as log:

@@ -11,6 +11,7 @@ request on which two daemons ended is answered with an error. stdout carries JSO
 
 import json
 import os
+import select
 import signal
 import socket
 import sys
@@ -18,14 +19,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, NoReturn, cast
 
-from bridge.dial import CannotStart, connect
+from bridge.dial import CannotStart, connect, let_die, peer
 
 MAX_LINE = 64 << 20
 # Hosts cut a tool call at about a minute; nobody waits longer for what was under way at stdin's end.
 LAST_REPLIES_S = 60.0
 CLOSE_S = 5.0
+GRACE_S = 5.0
 
 PARSE_ERROR, INVALID_REQUEST, SERVER_ERROR = -32700, -32600, -32000
 _AGAIN = "tandem-handshake-again"
@@ -62,7 +65,7 @@ class Lines:
             self._parts.append(part)
 
 
-def relay(socket_path: str, start_daemon: Sequence[str], log_path: str | None = None) -> None:
+def relay(socket_path: str, start_daemon: Sequence[str], log_path: str | None = None, grace_s: float = GRACE_S) -> None:
     """Serves until stdin ends, then returns; exits with 1 where the client closes stdout before that.
 
     `start_daemon` is the command that makes a daemon listen at `socket_path`; `log_path` takes its output
@@ -73,7 +76,8 @@ def relay(socket_path: str, start_daemon: Sequence[str], log_path: str | None = 
         # A client may have left a descriptor that it shares with us non-blocking.
         with suppress(OSError):
             os.set_blocking(fd, True)
-    _Relay(socket_path, start_daemon, log_path or socket_path + ".log").run()
+    log_path = log_path or socket_path + ".log"
+    _Relay(socket_path, log_path, partial(connect, socket_path, start_daemon, log_path, say=say, grace_s=grace_s)).run()
 
 
 class _Request:
@@ -91,14 +95,15 @@ class _Request:
 class _Relay:
     """`_sending` orders what goes to the daemon; `_changed` guards `_pending` and `_ended`. Taken in this order."""
 
-    def __init__(self, socket_path: str, start_daemon: Sequence[str], log_path: str) -> None:
+    def __init__(self, socket_path: str, log_path: str, connect: Callable[..., socket.socket | None]) -> None:
         self._socket_path = socket_path
-        self._start_daemon = start_daemon
         self._log_path = log_path
+        self._connect_or_start = connect
         self._pending: dict[str, _Request] = {}
         self._initialize: dict[str, Any] | None = None
         self._initialized: bytes | None = None
         self._connection: socket.socket | None = None
+        self._gone: int | None = None
         self._ended = False
         self._changed = threading.Condition()
         self._sending = threading.Lock()
@@ -163,11 +168,13 @@ class _Relay:
 
     def _end(self) -> None:
         """The daemon cancels what is under way when its client hangs up: so the last replies come first."""
+        give_up = time.monotonic() + LAST_REPLIES_S
         with self._changed:
             self._ended = True
             self._changed.notify_all()
-            self._changed.wait_for(lambda: not self._pending, LAST_REPLIES_S)
-            self._pending.clear()
+            while not self._changed.wait_for(lambda: not self._pending, 0.5):
+                if time.monotonic() > give_up or _nobody_reads(1):
+                    self._pending.clear()
             self._changed.notify_all()
         with self._sending:
             connection = self._connection
@@ -239,9 +246,12 @@ class _Relay:
     # daemons come and go
 
     def _connect(self) -> socket.socket | None:
-        return connect(self._socket_path, self._start_daemon, self._log_path, lambda: not self._is_over(), say)
+        if self._gone is not None:
+            let_die(self._socket_path, self._gone)
+        return self._connect_or_start(wanted=lambda: not self._is_over())
 
     def _join(self, connection: socket.socket) -> None:
+        self._gone = peer(connection)
         with self._sending:
             self._connection = connection
             with self._changed:
@@ -316,6 +326,12 @@ def _sent(connection: socket.socket, line: bytes) -> bool:
 def _shut(connection: socket.socket, how: int) -> None:
     with suppress(OSError):
         connection.shutdown(how)
+
+
+def _nobody_reads(fd: int) -> bool:
+    poll = select.poll()
+    poll.register(fd, 0)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
 def _error(request_id: Any, code: int, message: str) -> bytes:

@@ -4,9 +4,11 @@
     "hold ..."   stops half-way until `go_on`; `half_way` and `left` say how far it came
     "break ..."  fails after the first piece            "stop short ..." ends with a reason and no text
 
-As a program (`python fake_service.py SOCKET`) it is a daemon that speaks MCP over that socket and no more.
+As a program (`python fake_service.py SOCKET FOLDER`) it is a daemon that speaks MCP over that socket and no more. Its
+process id becomes a line in FOLDER/starts; only the first that starts there holds.
 """
 
+import os
 import socket
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
@@ -135,9 +137,15 @@ async def serving(service: FakeService, folder: Path, **options: Any) -> AsyncGe
             running.should_exit = True
 
 
-async def _main(socket_path: str) -> None:
-    await sessions.serve_lines(tools.mcp_server(FakeService(), "1.2.3"), socket_path)
+async def _main(socket_path: str, folder: Path) -> None:
+    service = FakeService()
+    with (folder / "starts").open("a+") as starts:
+        starts.write(f"{os.getpid()}\n")
+        starts.seek(0)
+        if len(starts.readlines()) > 1:
+            service.go_on.set()
+    await sessions.serve_lines(tools.mcp_server(service, "1.2.3"), socket_path)
 
 
 if __name__ == "__main__":
-    anyio.run(_main, sys.argv[1])
+    anyio.run(_main, sys.argv[1], Path(sys.argv[2]))
