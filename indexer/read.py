@@ -14,7 +14,7 @@ from pathlib import Path
 
 from indexer import lexical
 from indexer.chunk import Chunk, chunk
-from indexer.parse import Kind, Unreadable, parse
+from indexer.parse import Kind, Unreadable, parse, refuse
 
 __all__ = ["Moved", "ReadChunk", "Reading", "Unreadable", "read"]
 
@@ -68,6 +68,7 @@ def read(path: str, tokenizer_file: str, size: int, overlap: int, max_bytes: int
         Moved: it changed under each of three readings.
         FileNotFoundError: it is gone.
     """
+    refuse(Path(path))
     data, at = _steady_bytes(path, max_bytes)
     document = parse(Path(path), data)
     chunks = chunk(document, _offsets(tokenizer_file), size, overlap)

@@ -41,16 +41,21 @@ UNSUPPORTED = frozenset(
 """Suffixes, lower case with their dot, that are refused unread."""
 
 
+def refuse(path: Path) -> None:
+    """Raises Unreadable where the name alone tells that no parser reads the file."""
+    suffix = path.suffix.lower()
+    if suffix in UNSUPPORTED:
+        raise Unreadable(f"unsupported: expected {_FORMATS}, found a {suffix} file: save it as one of them")
+
+
 def parse(path: Path, data: bytes) -> Document:
     """The document that a file's bytes hold; its suffix picks the format, its content where none fits.
 
     Raises:
         Unreadable: no text is to be had, and why.
     """
-    suffix = path.suffix.lower()
-    if suffix in UNSUPPORTED:
-        raise Unreadable(f"unsupported: expected {_FORMATS}, found a {suffix} file: save it as one of them")
-    kind = _KINDS.get(suffix)
+    refuse(path)
+    kind = _KINDS.get(path.suffix.lower())
     # Parsers load what they need on first use: a folder of notes never pays for the PDF library.
     if kind == "pdf":
         from indexer.parse import pdf

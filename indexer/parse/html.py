@@ -35,6 +35,8 @@ _LAYOUT = ("table", "pre", *_LEVELS)
 # Where trafilatura keeps less than this of a page's text, the rest is taken for navigation.
 _MOST = 0.6
 _LITTLE_CHARS = 500
+# It takes 3 s for a page of 1 MB.
+_MOST_PAGE_CHARS = 1_000_000
 _TITLE_CHARS = 200
 
 _Element = Any
@@ -58,16 +60,26 @@ class _Open:
     level: int = 0
 
 
+_OPENS = {
+    **{tag: _Open() for tag in _BLOCKS},
+    **{tag: _Open(level=level) for tag, level in _LEVELS.items()},
+    "li": _Open("item"),
+    "pre": _Open("raw"),
+}
+
+
 def parse(data: bytes) -> Document:
     page = _DECLARATION.sub("", _decode(data), count=1)
     # huge_tree: a page with thousands of nested tags is odd, not unreadable.
     parser = lxml_html.HTMLParser(remove_comments=True, remove_pis=True, huge_tree=True)
     try:
         tree = lxml_html.document_fromstring(page, parser=parser)
+    except etree.ParserError:
+        return Document("", None, "html")  # nothing but comments
     except (etree.LxmlError, ValueError, AssertionError) as error:
-        if not page.strip("\0 \t\r\n\f"):
-            return Document("", None, "html")
         raise Unreadable(f"expected HTML, found what no parser reads ({error}): save the page anew") from error
+    if any("Excessive depth" in entry.message for entry in parser.error_log):
+        raise Unreadable("expected HTML, found tags nested more than 2048 deep: save the page anew")
     blocks = _main_blocks(tree, page)
     title = _title(tree) or next((block.text for block in blocks if block.level == 1), None)
     return _document(blocks, title)
@@ -99,7 +111,7 @@ def _main_blocks(tree: _Element, page: str) -> list[_Block]:
         if len(found := tree.xpath(path)) == 1 and _size(blocks := list(_blocks(found[0]))) > 0:
             return blocks
     blocks = list(_blocks(tree))
-    content = _content(page) if _size(blocks) > 2 * _LITTLE_CHARS else []
+    content = _content(page) if _size(blocks) > 2 * _LITTLE_CHARS and len(page) <= _MOST_PAGE_CHARS else []
     if _LITTLE_CHARS < _size(content) < _MOST * _size(blocks):
         return content
     return blocks
@@ -165,7 +177,7 @@ def _pieces(root: _Element) -> Iterator[str | _Open | None]:
         tag = element.tag
         if event == "start":
             raw += tag == "pre"
-            if tag in _SKIPPED or "hidden" in element.attrib:
+            if tag in _SKIPPED or element.get("hidden") is not None:
                 walk.skip_subtree()
                 continue
             if row is None and element in data_rows:
@@ -173,8 +185,8 @@ def _pieces(root: _Element) -> Iterator[str | _Open | None]:
                 yield _Open("row")
             elif row is not None:
                 yield " " if tag in _BLOCKS or tag in ("li", "br") else ""
-            elif opened := _opened(tag):
-                yield opened
+            elif tag in _OPENS:
+                yield _OPENS[tag]
             elif tag == "br":
                 yield "\n"
             yield _text(element.text, raw)
@@ -182,20 +194,12 @@ def _pieces(root: _Element) -> Iterator[str | _Open | None]:
         raw -= tag == "pre"
         if row is not None:
             yield " | " if tag in ("td", "th") else ""
-        if element is row or (row is None and _opened(tag)):
+        if element is row or (row is None and tag in _OPENS):
             row = None
             yield None
         if element is not root:
             yield _text(element.tail, raw)
     yield None
-
-
-def _opened(tag: str) -> _Open | None:
-    if level := _LEVELS.get(tag):
-        return _Open(level=level)
-    if tag in _BLOCKS:
-        return _Open()
-    return _Open("item") if tag == "li" else _Open("raw") if tag == "pre" else None
 
 
 def _text(text: str | None, raw: int) -> str:

@@ -1,0 +1,139 @@
+# tokenizers takes keywords without types.
+# pyright: reportUnknownMemberType=false
+
+import hashlib
+import os
+import pickle
+import socket
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from dataclasses import fields
+from pathlib import Path
+
+import anyio
+import anyio.to_process
+import pytest
+from tokenizers import Tokenizer
+from tokenizers.models import WordPiece
+from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
+
+from indexer import lexical
+from indexer.chunk import Chunk
+from indexer.read import Moved, ReadChunk, Reading, Unreadable, read
+
+MAX_BYTES = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def tokenizer_file(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A WordPiece tokenizer whose file cuts and pads at 8 tokens, as real ones do at 128."""
+    tokenizer = Tokenizer(WordPiece({"[UNK]": 0, "[PAD]": 1, "word": 2, "##s": 3, ".": 4}, unk_token="[UNK]"))
+    tokenizer.normalizer = BertNormalizer()  # pyright: ignore[reportAttributeAccessIssue]
+    tokenizer.pre_tokenizer = BertPreTokenizer()  # pyright: ignore[reportAttributeAccessIssue]
+    tokenizer.enable_truncation(8)
+    tokenizer.enable_padding(length=8)
+    path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
+    tokenizer.save(str(path))
+    return str(path)
+
+
+async def test_a_file_is_read_in_a_child_process_into_chunks_with_their_terms(
+    tmp_path: Path, tokenizer_file: str
+) -> None:
+    path = tmp_path / "note.md"
+    text = "# Title\r\n\r\n" + "Words about herons stand here. " * 20
+    path.write_bytes(text.encode())
+    with anyio.fail_after(20):
+        reading = await anyio.to_process.run_sync(read, str(path), tokenizer_file, 40, 8, MAX_BYTES)
+    now = path.stat()
+    assert (reading.sha256, reading.size) == (hashlib.sha256(text.encode()).hexdigest(), len(text))
+    assert (reading.mtime_ns, reading.ctime_ns, reading.inode) == (now.st_mtime_ns, now.st_ctime_ns, now.st_ino)
+    assert (reading.title, reading.kind) == ("Title", "markdown")
+    assert len(reading.chunks) > 2  # the tokenizer's own limit of 8 tokens would see a single one
+    for part in reading.chunks:
+        assert part.text == text[part.start : part.end]
+        assert part.heading == "Title"
+        assert part.terms == lexical.pack(lexical.terms(part.text))
+    assert (reading.chunks[0].start_line, reading.chunks[0].end_line) == (1, 3)
+
+
+def test_a_read_chunk_has_all_that_a_chunk_has_and_survives_the_way_to_another_process() -> None:
+    assert [field.name for field in fields(ReadChunk)] == [*(field.name for field in fields(Chunk)), "terms"]
+    reading = Reading("ab", 1, 2, 3, 4, None, "text", [ReadChunk("a", 0, 1, 1, 1, None, None, b"")])
+    assert pickle.loads(pickle.dumps(reading)) == reading
+    assert str(pickle.loads(pickle.dumps(Unreadable("why")))) == "why"
+
+
+def test_what_is_no_regular_file_is_refused_without_waiting(tmp_path: Path, tokenizer_file: str) -> None:
+    os.mkfifo(tmp_path / "pipe.txt")
+    (tmp_path / "folder.txt").mkdir()
+    (tmp_path / "link.txt").symlink_to("/etc/hostname")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "socket.txt"))
+    for name, found in [("pipe", "a named pipe"), ("folder", "a folder"), ("link", "a symbolic link")]:
+        with pytest.raises(Unreadable, match=f"expected a regular file, found {found}"):
+            read(str(tmp_path / f"{name}.txt"), tokenizer_file, 40, 8, MAX_BYTES)
+    with pytest.raises(Unreadable, match="expected a regular file, found a socket"):
+        read(str(tmp_path / "socket.txt"), tokenizer_file, 40, 8, MAX_BYTES)
+    with pytest.raises(Unreadable, match="expected a regular file, found a device"):
+        read("/dev/zero", tokenizer_file, 40, 8, MAX_BYTES)
+
+
+def test_a_file_that_is_too_large_is_refused_by_its_size(tmp_path: Path, tokenizer_file: str) -> None:
+    path = tmp_path / "large.txt"
+    with path.open("wb") as file:
+        file.truncate(3 << 20)
+    with pytest.raises(Unreadable, match="expected at most 1 MB, found 3 MB"):
+        read(str(path), tokenizer_file, 40, 8, MAX_BYTES)
+    path.write_bytes(b" " * MAX_BYTES)
+    assert read(str(path), tokenizer_file, 40, 8, MAX_BYTES).size == MAX_BYTES
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read_says_so(tmp_path: Path, tokenizer_file: str) -> None:
+    path = tmp_path / "secret.txt"
+    path.write_text("secret")
+    path.chmod(0)
+    with pytest.raises(Unreadable, match="permission was denied"):
+        read(str(path), tokenizer_file, 40, 8, MAX_BYTES)
+
+
+def test_a_file_that_is_gone_is_gone_also_when_its_folder_became_a_file(tmp_path: Path, tokenizer_file: str) -> None:
+    (tmp_path / "was-a-folder").write_text("now a file")
+    for name in ("gone.txt", "was-a-folder/note.txt"):
+        with pytest.raises(FileNotFoundError):
+            read(str(tmp_path / name), tokenizer_file, 40, 8, MAX_BYTES)
+
+
+def test_a_file_that_grows_under_every_reading_has_moved(tmp_path: Path, tokenizer_file: str) -> None:
+    path = tmp_path / "growing.txt"
+    path.write_bytes(b"\0" * (4 << 20))  # long to read, quick to refuse where the reading succeeds
+    with growing(path), pytest.raises(Moved, match="expected a file at rest"):
+        for _ in range(200):
+            with suppress(Unreadable):
+                read(str(path), tokenizer_file, 40, 8, 64 << 20)
+
+
+def test_a_film_is_refused_by_its_name_before_it_is_read(tmp_path: Path, tokenizer_file: str) -> None:
+    with pytest.raises(Unreadable, match=r"unsupported: .*found a \.mp4 file"):
+        read(str(tmp_path / "holiday.MP4"), tokenizer_file, 40, 8, MAX_BYTES)
+
+
+@contextmanager
+def growing(path: Path) -> Generator[None]:
+    stop = threading.Event()
+
+    def write() -> None:
+        with path.open("ab", buffering=0) as file:
+            while not stop.is_set():
+                file.write(b"\0")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        writer.join()
