@@ -69,8 +69,9 @@ def app(
     """The ASGI app for all sockets of one uvicorn: TCP, and Unix sockets that `sessions.bound` made.
 
     `token`: what TCP callers must show, null where only loopback can reach the port. `allowed_hosts`: names or
-    name:port that Host may say beyond loopback. `cors_origins`: whole origins whose pages may call. `mcp`: what
-    `sessions.over_http` gave. A comment goes out after `heartbeat_s` of silence in a stream.
+    name:port that Host may say beyond loopback; "*" is any, for where the token keeps rebound names out.
+    `cors_origins`: whole origins whose pages may call. `mcp`: what `sessions.over_http` gave. A comment goes out
+    after `heartbeat_s` of silence in a stream.
     """
     routes = [
         Route("/health", partial(_health, version)),

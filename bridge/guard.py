@@ -135,7 +135,7 @@ def _is_allowed(host: str, allowed: Collection[str]) -> bool:
     if not parts:
         return False
     name = parts[1]
-    return name == "localhost" or host in allowed or name in allowed or _is_loopback(name)
+    return "*" in allowed or name == "localhost" or host in allowed or name in allowed or _is_loopback(name)
 
 
 def _is_loopback(name: str) -> bool:

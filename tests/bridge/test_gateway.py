@@ -254,6 +254,13 @@ async def test_an_allowed_host_is_served_with_any_port(guarded: Served) -> None:
         assert (await guarded.tcp.get("/status", headers=headers)).status_code == 200
 
 
+async def test_where_a_token_guards_any_host_may_be_allowed() -> None:
+    async with served(token=TOKEN, allowed_hosts=["*"]) as here:
+        headers = {"host": "box.lan:8000", "authorization": f"Bearer {TOKEN}"}
+        assert (await here.tcp.get("/status", headers=headers)).status_code == 200
+        assert error(await here.tcp.get("/status", headers={"host": "box.lan:8000"})) == (401, "token")
+
+
 async def test_a_page_of_our_own_is_served_and_any_other_is_a_403(gateway: Served) -> None:
     async def status(origin: str) -> int:
         return (await gateway.tcp.post("/search", json={"query": "key"}, headers={"origin": origin})).status_code
