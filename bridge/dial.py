@@ -135,8 +135,10 @@ class _Start:
     def reason(self) -> str:
         with open(self._log_path, "rb") as log:
             log.seek(self._log_start)
-            words = log.read().decode(errors="replace").strip().rpartition("\n")[2][-500:]
-        return f"ended with status {self._process.returncode}: {words or 'it said nothing'}"
+            lines = log.read().decode(errors="replace").splitlines()
+        # Python frames the tracebacks of groups: the last line with a letter in it is the error.
+        last = next((line for line in reversed(lines) if any(map(str.isalpha, line))), "it said nothing")
+        return f"ended with status {self._process.returncode}: {last.strip(' |')[-500:]}"
 
 
 def _locks(fd: int) -> bool:

@@ -282,7 +282,9 @@ class _Relay:
         with self._changed:
             for request in self._pending.values():
                 request.progress_before = request.progress
-        self._refuse(lambda request: request.sent >= 2, "the daemon ended twice on this request")
+        self._refuse(
+            lambda request: request.sent >= 2, f"the daemon ended twice on this request; its log: {self._log_path}"
+        )
 
     def _refuse(self, refused: Callable[[_Request], bool], reason: str) -> None:
         with self._changed:
@@ -291,7 +293,7 @@ class _Relay:
                 del self._pending[key]
             self._changed.notify_all()
         for request in requests.values():
-            self._put(_error(request.id, SERVER_ERROR, f"{reason}; its log: {self._log_path}"))
+            self._put(_error(request.id, SERVER_ERROR, reason))
 
     def _wait_for_work(self) -> bool:
         """True once a request waits for a daemon, False at the end."""

@@ -252,7 +252,7 @@ async def test_all_of_a_session_may_come_in_one_piece(place: Place) -> None:
 
 
 async def test_a_daemon_that_cannot_start_is_named_with_its_reason_in_every_answer(place: Place) -> None:
-    broken = [sys.executable, "-c", "import sys; print('loading'); sys.exit('no room on the disk')"]
+    broken = [sys.executable, "-c", "import sys; print('loading'); sys.exit('  | no room on the disk\\n  +-----')"]
     async with relaying(place, broken) as relay:
         await relay.send({"id": 1, "method": "initialize"})
         await relay.send({"id": "b", "method": "pid"})
@@ -260,8 +260,8 @@ async def test_a_daemon_that_cannot_start_is_named_with_its_reason_in_every_answ
             answer = await relay.hear()
             assert answer["id"] == request_id
             assert answer["error"]["code"] == -32000
-            assert "ended with status 1: no room on the disk" in answer["error"]["message"]
-            assert f"{place.socket}.log" in answer["error"]["message"]
+            reason = f"the daemon ended with status 1: no room on the disk; its log: {place.socket}.log"
+            assert answer["error"]["message"] == reason
         assert await relay.end() == []
 
 
