@@ -38,7 +38,7 @@ _HEADING = re.compile(r"\s{0,3}#{1,6}\s")
 _ITEM = re.compile(r"\s*(?:[-*+•]|\d{1,3}[.)])\s")
 _ROW = re.compile(r"\s*\|")
 # Bounded runs: a passage may be one word of a megabyte.
-_PROSE_LINE = re.compile(r"(?:[^\W\d_][^\W\d_'’-]{0,30}[,;.]?\s{1,3}){3}[^\W\d_]")
+_PROSE_LINE = re.compile(r"(?:[^\W\d_][^\W\d_'’-]{0,30}[,;.]?\s{1,3}){3}\w")
 _END = re.compile(r"[.!?…][\"'”’)\]*_]*(?=\s+[\"'“‘(\[*_]*[^\W_a-zß-ÿ])|[。！？][」』）]*")
 _ABBREVIATION = re.compile(
     r"(?:^|[\s(\[])(?:[A-Za-z]|e\.g|i\.e|cf|vs|etc|al|approx|ca|no|nos|vol|pp?|figs?|eqs?|refs?|sec|tab|dr|mrs?|ms|prof|st|jr|inc|ltd)\.$",

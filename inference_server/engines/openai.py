@@ -44,6 +44,15 @@ class _Chunk(msgspec.Struct, frozen=True):
     error: Any = None
 
 
+class _Model(msgspec.Struct, frozen=True):
+    id: str
+
+
+class _Models(msgspec.Struct, frozen=True):
+    data: tuple[_Model, ...]
+
+
+_models = msgspec.json.Decoder(_Models)
 _chunk = msgspec.json.Decoder(_Chunk)
 _DONE = b"[DONE]"
 # As many connections as the worker has slots.
@@ -52,9 +61,10 @@ _LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=20)
 
 @asynccontextmanager
 async def openai_engine(
-    base_url: str, api_key: str | None, model: str, silence_limit_s: float = SILENCE_LIMIT_S
+    base_url: str, api_key: str | None, model: str | None, silence_limit_s: float = SILENCE_LIMIT_S
 ) -> AsyncGenerator[Generate]:
-    """`base_url` ends where `/chat/completions` begins, often in `/v1`. A job may name another model.
+    """`base_url` ends where `/chat/completions` begins, often in `/v1`. A job may name another model;
+    where neither names one, the server's only one it is.
 
     Raises ValueError for an address or a key that cannot be one.
     """
@@ -64,24 +74,26 @@ async def openai_engine(
     async with httpx.AsyncClient(
         base_url=url, headers=headers, timeout=limit, limits=_LIMITS, trust_env=not _is_loopback(url.host)
     ) as client:
-        server = _Server(client, url, api_key)
+        server = _Server(client, url, api_key, model)
 
         @asynccontextmanager
         async def generate(job: Job) -> AsyncGenerator[AsyncIterator[Reply]]:
-            async with aclosing(server.replies(job, job.metadata.model or model)) as replies:
+            async with aclosing(server.replies(job)) as replies:
                 yield replies
 
         yield generate
 
 
 class _Server:
-    def __init__(self, client: httpx.AsyncClient, url: httpx.URL, api_key: str | None) -> None:
+    def __init__(self, client: httpx.AsyncClient, url: httpx.URL, api_key: str | None, model: str | None) -> None:
         self._client = client
         self._where = str(url.copy_with(username=None, password=None, query=None))
         self._api_key = api_key
+        self._model = model
         self._tells_usage = True
 
-    async def replies(self, job: Job, model: str) -> AsyncGenerator[Reply]:
+    async def replies(self, job: Job) -> AsyncGenerator[Reply]:
+        model = job.metadata.model or self._model
         finish_reason: str | None = None
         usage: Usage | None = None
         async with aclosing(self._chunks(job, model)) as chunks:
@@ -95,9 +107,9 @@ class _Server:
             raise EngineFailed(f"the model server at {self._where} broke off in mid-answer: ask again")
         yield Final(engine="openai", model=model, finish_reason=finish_reason, usage=usage)
 
-    async def _chunks(self, job: Job, model: str) -> AsyncGenerator[_Chunk]:
+    async def _chunks(self, job: Job, model: str | None) -> AsyncGenerator[_Chunk]:
         try:
-            async with self._asked(job, model) as response:
+            async with self._asked(job, model or await self._only_model()) as response:
                 if "event-stream" not in response.headers.get("content-type", ""):
                     raise EngineFailed(f"expected chat completions at {self._where}, got none: {ADDRESS}")
                 async for event in _events(response):
@@ -123,6 +135,17 @@ class _Server:
             raise EngineFailed(f"the model server at {self._where} broke off in mid-answer: ask again") from error
         except (msgspec.MsgspecError, UnicodeError) as error:
             raise EngineFailed(f"expected chat completions from {self._where}, got something else: {error}") from error
+
+    async def _only_model(self) -> str:
+        response = await self._client.get("models")
+        if not response.is_success:
+            raise self._refusal(response, "")
+        names = [model.id for model in _models.decode(response.content).data]
+        if len(names) != 1:
+            choice = ", ".join(names[:20]) or "none, so far"
+            raise EngineFailed(f"which model? set TANDEM_MODEL to one that {self._where} has: {choice}")
+        self._model = names[0]
+        return names[0]
 
     @asynccontextmanager
     async def _asked(self, job: Job, model: str) -> AsyncGenerator[httpx.Response]:

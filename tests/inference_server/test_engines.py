@@ -1,0 +1,57 @@
+"""The engines that need nobody: extractive and echo."""
+
+import anyio
+import pytest
+from anyio import fail_after
+
+from inference_server.engines import Generate
+from inference_server.engines.echo import echo
+from inference_server.engines.extractive import extractive
+from wire import Delta, Final, Job, Metadata, Passage, Usage
+
+
+async def answer(generate: Generate, job: Job) -> tuple[str, Final]:
+    with fail_after(5):
+        async with generate(job) as replies:
+            *deltas, final = [reply async for reply in replies]
+    assert all(isinstance(delta, Delta) for delta in deltas)
+    assert isinstance(final, Final)
+    return "".join(delta.chunk for delta in deltas), final
+
+
+async def test_extractive_quotes_its_sources_word_for_word_and_says_that_it_is_no_model() -> None:
+    passages = (
+        Passage(text="Cats sleep. The house was built in 1843."),
+        Passage(text="Builders built a house of stone."),
+    )
+    text, final = await answer(extractive, Job("r", "When was the house built?", passages))
+    assert text == "The house was built in 1843. [1]\n\nBuilders built a house of stone. [2]"
+    assert (final.engine, final.model, final.error) == ("extractive", None, None)
+
+
+async def test_extractive_says_that_the_documents_do_not_say_and_cites_nothing() -> None:
+    for passages in ((), (Passage(text="Cats sleep."),)):
+        text, final = await answer(extractive, Job("r", "When was the house built?", passages))
+        assert text == "The documents do not say."
+        assert final.engine == "extractive"
+
+
+@pytest.mark.parametrize(
+    "prompt", ["one two", " lead", "trail \n", "a\u2028b \u3000 c\td\r\n\r\ne", "", " \n ", "🦀" * 9]
+)
+async def test_echo_gives_the_prompt_back_to_the_letter(prompt: str) -> None:
+    text, final = await answer(echo(), Job("r", prompt))
+    assert text == prompt
+    assert final.engine == "echo"
+
+
+async def test_echo_counts_its_words_and_stops_at_the_jobs_limit() -> None:
+    text, final = await answer(echo(), Job("r", "one two three", metadata=Metadata(max_tokens=2)))
+    assert text == "one two "
+    assert (final.finish_reason, final.usage) == ("length", Usage(completion_tokens=2))
+
+
+async def test_echo_keeps_the_rate_it_was_given() -> None:
+    start = anyio.current_time()
+    await answer(echo(tokens_per_second=200), Job("r", "x " * 41))
+    assert anyio.current_time() - start >= 0.2

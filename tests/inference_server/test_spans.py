@@ -1,0 +1,77 @@
+"""What a trace shows of a job. OpenTelemetry's provider is the process's only one, so this runs in its own."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+PROGRAM = """
+import functools, json, anyio
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from inference_server.engines import EngineFailed
+from inference_server.engines.echo import echo
+from inference_server.worker import work
+from wire import Job, Metadata, Passage
+from wire.memory import MemoryWire
+
+spans = InMemorySpanExporter()
+provider = TracerProvider()
+provider.add_span_processor(SimpleSpanProcessor(spans))
+trace.set_tracer_provider(provider)
+
+def generate(job):
+    if job.prompt == "fail":
+        raise EngineFailed("no such model")
+    return echo()(job)
+
+async def main():
+    wire, stopped = MemoryWire(), anyio.Event()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(functools.partial(work, wire, generate, slots=1, stopped=stopped))
+        for prompt, traceparent in (("why not?", "00-" + "a" * 32 + "-" + "b" * 16 + "-01"), ("fail", "garbage")):
+            metadata = Metadata(traceparent=traceparent, session="s1")
+            async with wire.send(Job(prompt, prompt, (Passage(text="because"),), metadata=metadata)) as replies:
+                [reply async for reply in replies]
+        stopped.set()
+
+anyio.run(main)
+for span in spans.get_finished_spans():
+    print(span.to_json(indent=None))
+"""
+
+
+@pytest.fixture(scope="module")
+def spans() -> list[dict[str, Any]]:
+    lines = subprocess.run([sys.executable, "-c", PROGRAM], check=True, capture_output=True, timeout=20).stdout
+    return [json.loads(line) for line in lines.splitlines()]
+
+
+def test_a_job_is_one_span_in_the_trace_of_who_asked(spans: list[dict[str, Any]]) -> None:
+    assert [span["name"] for span in spans] == ["generate", "generate"]
+    assert spans[0]["context"]["trace_id"] == "0x" + "a" * 32
+    assert spans[0]["parent_id"] == "0x" + "b" * 16
+
+
+def test_a_span_shows_what_the_model_was_given_and_what_it_said(spans: list[dict[str, Any]]) -> None:
+    shown = spans[0]["attributes"]
+    assert shown["openinference.span.kind"] == "LLM"
+    assert shown["session.id"] == "s1"
+    assert (shown["input.value"], shown["output.value"]) == ("why not?", "why not?")
+    assert shown["llm.input_messages.0.message.role"] == "system"
+    assert shown["llm.input_messages.1.message.role"] == "user"
+    assert "because" in shown["llm.input_messages.1.message.content"]
+    assert shown["llm.output_messages.0.message.role"] == "assistant"
+    assert shown["llm.output_messages.0.message.content"] == "why not?"
+    assert (shown["llm.model_name"], shown["llm.token_count.completion"]) == ("echo", 2)
+    assert spans[0]["status"] == {"status_code": "OK"}
+    assert [event["name"] for event in spans[0]["events"]] == ["first token"]
+
+
+def test_a_failed_job_is_an_error_with_its_reason_and_an_unreadable_parent_is_none(spans: list[dict[str, Any]]) -> None:
+    assert spans[1]["status"] == {"status_code": "ERROR", "description": "no such model"}
+    assert spans[1]["parent_id"] is None
