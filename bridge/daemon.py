@@ -54,7 +54,8 @@ async def _serve(tandem: Tandem, settings: Settings, folder: Folder) -> None:
             tandem,
             version=ours,
             token=settings.token,
-            allowed_hosts=[settings.host],
+            # With a token the Host header guards nothing more, and the names of a server are not known here.
+            allowed_hosts=["*"] if settings.token else [settings.host],
             cors_origins=[origin.strip() for origin in settings.cors_origins.split(",") if origin.strip()],
             mcp=await stack.enter_async_context(sessions.over_http(server)),
         )

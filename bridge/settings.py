@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 
 class WrongSetting(Exception):
@@ -87,6 +87,13 @@ _CHOICES = {
     "engine": ("extractive", "openai", "redis"),
     "no_worker": ("extract", "refuse"),
 }
+_READERS: dict[type, tuple[Callable[[str], Any], str]] = {
+    int: (int, "a whole number"),
+    float: (float, "a number"),
+    Path: (lambda word: Path(word).expanduser().absolute(), "a path"),
+}
+# Field -> the types it takes, without None.
+_KINDS = {name: get_args(kind) or (kind,) for name, kind in get_type_hints(Settings).items()}
 _NAMES = {(f"TANDEM_{field.name}" if field.name in OURS else field.name).upper(): field for field in fields(Settings)}
 
 
@@ -127,13 +134,8 @@ def _toml(file: Path) -> dict[str, str]:
 
 
 def _parsed(name: str, word: str, source: str) -> Any:
-    kind = next(str(field.type) for field in fields(Settings) if field.name == name)
-    readers: dict[str, tuple[Callable[[str], Any], str]] = {
-        "int": (int, "a whole number"),
-        "float": (float, "a number"),
-        "Path": (lambda value: Path(value).expanduser().absolute(), "a path"),
-    }
-    read, expected = readers.get(kind.split(" | ")[0].rsplit(".", 1)[-1], (str, "text"))
+    kind = _KINDS[name]
+    read, expected = next((reader for type_, reader in _READERS.items() if type_ in kind), (str, "text"))
     try:
         value = read(word.strip())
     except ValueError as error:

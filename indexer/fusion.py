@@ -5,18 +5,28 @@ stand near each other gain. Measured: see README, `benchmarks/quality.py`.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 Scored = tuple[int, float]
 
-DENSE_WEIGHT = 0.35
-PROXIMITY_WEIGHT = 0.5
 PROXIMITY_WINDOW = 8  # terms
 
 
-def fuse(dense: Sequence[Scored], lexical: Sequence[Scored], dense_weight: float = DENSE_WEIGHT) -> dict[int, float]:
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """`dense`: the vectors' share of the fused score, BM25 has the rest. `proximity` comes on top of 1."""
+
+    dense: float = 0.35
+    proximity: float = 0.5
+
+
+WEIGHTS = Weights()
+
+
+def fuse(dense: Sequence[Scored], lexical: Sequence[Scored], dense_weight: float = WEIGHTS.dense) -> dict[int, float]:
     """Min-max fusion: id -> score in 0..1. A side that found nothing takes no part."""
     fused: dict[int, float] = {}
     for side, weight in ((dense, dense_weight), (lexical, 1 - dense_weight)):

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from openinference.semconv.trace import DocumentAttributes, EmbeddingAttributes, SpanAttributes
-from opentelemetry import trace
+from opentelemetry import context, trace
 from opentelemetry.trace import Status, StatusCode
 from pathspec import GitIgnoreSpec
 
@@ -43,10 +43,18 @@ class _Ranked:
 
 
 async def search(
-    index: Index, query: str, limit: int, *, within: str | None = None, pending: int = 0, merge: bool = True
+    index: Index,
+    query: str,
+    limit: int,
+    *,
+    within: str | None = None,
+    pending: int = 0,
+    merge: bool = True,
+    weights: fusion.Weights = fusion.WEIGHTS,
 ) -> Found:
     """The best `limit` hits. Without its embedder the lexical side searches alone, and `degraded` says so."""
-    with tracer.start_as_current_span("retrieve") as span:
+    with tracer.start_as_current_span("retrieve", attributes=_attributes("RETRIEVER")) as span:
+        span.set_attribute(SpanAttributes.INPUT_VALUE, query)
         freshness = Freshness(index.catalog.meta("as_of"), pending)
         documents = None if within is None else _documents_within(index.catalog, within)
         if documents == []:
@@ -56,16 +64,15 @@ async def search(
             terms = lexical.terms(query)
             depth = max(_DEPTH, 2 * limit)
             rankings = await index.store.search(vector, lexical.query_vector(terms), depth, documents)
-            ranked = _ranked(index.catalog, terms[:_QUERY_TERMS].tolist(), rankings)
+            ranked = _ranked(index.catalog, terms[:_QUERY_TERMS].tolist(), rankings, weights)
             hits = _merged(ranked, limit) if merge else [_hit([one]) for one in ranked[:limit]]
             found = Found(tuple(hits), freshness, degraded)
-        _describe(span, query, found)
+        _describe(span, found)
         return found
 
 
 async def _embedded(embedder: Embedder, query: str) -> tuple[Vectors | None, tuple[str, ...]]:
-    with tracer.start_as_current_span("embed query") as span:
-        span.set_attribute(SpanAttributes.OPENINFERENCE_SPAN_KIND, "EMBEDDING")
+    with tracer.start_as_current_span("embed query", attributes=_attributes("EMBEDDING")) as span:
         span.set_attribute(SpanAttributes.EMBEDDING_MODEL_NAME, embedder.signature)
         text = f"{SpanAttributes.EMBEDDING_EMBEDDINGS}.0.{EmbeddingAttributes.EMBEDDING_TEXT}"
         span.set_attribute(text, query)
@@ -100,14 +107,14 @@ def documents_within(catalog: Catalog, within: str | None) -> list[Listed]:
     return [row for row in rows if matches(row.path)]
 
 
-def _ranked(catalog: Catalog, terms: Sequence[int], rankings: Rankings) -> list[_Ranked]:
-    scores = fusion.fuse(rankings.dense, rankings.lexical)
+def _ranked(catalog: Catalog, terms: Sequence[int], rankings: Rankings, weights: fusion.Weights) -> list[_Ranked]:
+    scores = fusion.fuse(rankings.dense, rankings.lexical, weights.dense)
     # A point without its row in the catalog belongs to a deleted or not yet recorded document.
     candidates = catalog.candidates(list(scores))
     best = sorted(candidates, key=lambda id_: (-scores[id_], id_))[:_SECOND_STAGE]
     near = fusion.proximity(terms, {id_: lexical.unpack(candidates[id_].chunk.terms) for id_ in best})
     for id_, nearness in near.items():
-        scores[id_] += fusion.PROXIMITY_WEIGHT * nearness
+        scores[id_] += weights.proximity * nearness
     dense, words = dict(rankings.dense), dict(rankings.lexical)
     ranked = [_Ranked(scores[id_], dense.get(id_), words.get(id_), one) for id_, one in candidates.items()]
     return sorted(ranked, key=lambda one: (-one.score, one.candidate.chunk.id))
@@ -168,9 +175,14 @@ def _joined(group: Sequence[_Ranked]) -> str:
     return text
 
 
-def _describe(span: trace.Span, query: str, found: Found) -> None:
-    span.set_attribute(SpanAttributes.OPENINFERENCE_SPAN_KIND, "RETRIEVER")
-    span.set_attribute(SpanAttributes.INPUT_VALUE, query)
+def _attributes(kind: str) -> dict[str, str]:
+    attributes = {SpanAttributes.OPENINFERENCE_SPAN_KIND: kind}
+    if session := context.get_value(SpanAttributes.SESSION_ID):  # where the caller of `search` has put one
+        attributes[SpanAttributes.SESSION_ID] = str(session)
+    return attributes
+
+
+def _describe(span: trace.Span, found: Found) -> None:
     if span.is_recording():
         for n, hit in enumerate(found.hits):
             prefix = f"{SpanAttributes.RETRIEVAL_DOCUMENTS}.{n}."

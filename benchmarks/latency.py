@@ -1,0 +1,155 @@
+"""Search latency, warm, at 20 000 chunks: the whole daemon over HTTP against its two bare parts, in one run.
+
+The chunks' vectors are random (their values do not matter to a scan); embedder, store, catalog and daemon are real.
+Baseline: embedding the query and one raw store query (dense and BM25 in one batch), in this process, on a copy of
+the daemon's store. The two are asked in turn. Then the same HTTP queries while the daemon indexes new files.
+"""
+
+import json
+import shutil
+import tempfile
+import threading
+import time
+from functools import partial
+from pathlib import Path
+
+import anyio
+import httpx
+import numpy as np
+
+from benchmarks import corpus
+from benchmarks.daemons import daemon, percentile, settled
+from bridge.folder import Folder
+from bridge.settings import Settings
+from bridge.tandem import opened
+from indexer import lexical
+from indexer.catalog import Catalog, vector_key
+from indexer.embed import onnx
+from indexer.embed.onnx import OnnxEmbedder
+from indexer.pipeline import CHUNK_TOKENS, MAX_FILE_BYTES, OVERLAP_TOKENS
+from indexer.read import read
+from indexer.store.edge import open_edge
+from observability.traces import Off
+
+CHUNKS, FILES, QUERIES = 20_000, 1_000, 400
+NEW_FILES = 400
+QUERY_EVERY_S = 0.1
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as place:
+        home = Path(place)
+        anyio.run(partial(measure, home))
+
+
+async def measure(home: Path) -> None:
+    paths = corpus.write(home / "documents", FILES, 250)
+    more = home / "more"
+    corpus.write(more, NEW_FILES, 60, seed=1)
+    settings = Settings(home / "data", embedding_model="all-MiniLM-L6-v2", engine="extractive")
+    embedder = onnx.load("all-MiniLM-L6-v2", None, _models(), 1)
+    chunks = await fill(settings, embedder, home / "documents", paths)
+    (store,) = Folder(settings.data).stores.iterdir()
+    shutil.copytree(store, home / "copy")
+    queries = _queries(paths)
+    async with open_edge(home / "copy", embedder.dimensions) as copy:
+
+        async def bare(query: str) -> None:
+            vector = await embedder.query(query)
+            await copy.search(vector, lexical.query_vector(lexical.terms(query)), 100)
+
+        with daemon(settings.data) as (client, _):
+            settled(client)
+            for query in queries[:50]:
+                await bare(query)
+                _ask(client, query)
+            parts, whole = [], []
+            for query in queries:
+                parts.append(await _timed_async(bare, query))
+                whole.append(_timed(client, query))
+            busy, indexed = _while_indexing(client, more, queries)
+    idle = percentile(whole, 50)
+    result = {
+        "chunks": chunks,
+        "parts_p50_ms": round(percentile(parts, 50), 2),
+        "http_p50_ms": round(idle, 2),
+        "http_p99_ms": round(percentile(whole, 99), 2),
+        "p50_ratio": round(idle / percentile(parts, 50), 2),
+        "indexing_p50_ms": round(percentile(busy, 50), 2),
+        "indexing_p99_ms": round(percentile(busy, 99), 2),
+        "p99_indexing_to_idle_p50": round(percentile(busy, 99) / idle, 2),
+        "queries_while_indexing": len(busy),
+        "chunks_embedded_meanwhile": indexed,
+    }
+    print(json.dumps(result))
+
+
+async def fill(settings: Settings, embedder: OnnxEmbedder, folder: Path, paths: list[Path]) -> int:
+    """An index of the folder whose vectors are random: they are in the catalog before the pipeline asks for them."""
+    rng = np.random.default_rng(0)
+    catalog = Catalog(Folder(settings.data).catalog)
+    total = 0
+    for path in paths:
+        reading = read(str(path), str(embedder.tokenizer_file), CHUNK_TOKENS, OVERLAP_TOKENS, MAX_FILE_BYTES)
+        vectors = rng.standard_normal((len(reading.chunks), embedder.dimensions)).astype(np.float32)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        keys = [vector_key(embedder.signature, chunk.text) for chunk in reading.chunks]
+        catalog.keep_vectors(dict(zip(keys, vectors, strict=True)))
+        total += len(keys)
+    catalog.close()
+    async with opened(settings, Off()) as tandem:
+        summary = await tandem.index([str(folder)])
+    assert summary.embedded_chunks == 0, summary
+    return total
+
+
+def _while_indexing(client: httpx.Client, more: Path, queries: list[str]) -> tuple[list[float], int]:
+    before = client.get("/status").json()["chunks"]
+    started = threading.Event()
+
+    def index() -> None:
+        started.set()
+        data = Path(client.get("/status").json()["roots"][0]).parent / "data"
+        transport = httpx.HTTPTransport(uds=str(Folder(data).http_socket))
+        with httpx.Client(transport=transport, base_url="http://tandem", timeout=None) as socket:
+            socket.post("/index", json={"folders": [str(more)]}).raise_for_status()
+
+    thread = threading.Thread(target=index)
+    thread.start()
+    started.wait()
+    times: list[float] = []
+    while thread.is_alive():
+        times.append(_timed(client, queries[len(times) % len(queries)]))
+        time.sleep(QUERY_EVERY_S)
+    thread.join()
+    return times, client.get("/status").json()["chunks"] - before
+
+
+def _queries(paths: list[Path]) -> list[str]:
+    return [" ".join(paths[n % len(paths)].read_text().split()[n : n + 9]) for n in range(QUERIES)]
+
+
+def _ask(client: httpx.Client, query: str) -> None:
+    client.post("/search", json={"query": query, "limit": 10}).raise_for_status()
+
+
+def _timed(client: httpx.Client, query: str) -> float:
+    start = time.perf_counter()
+    _ask(client, query)
+    return (time.perf_counter() - start) * 1e3
+
+
+async def _timed_async(function, query: str) -> float:
+    start = time.perf_counter()
+    await function(query)
+    return (time.perf_counter() - start) * 1e3
+
+
+def _models() -> Path:
+    from platformdirs import user_cache_path
+
+    return user_cache_path("tandem", appauthor=False) / "models"
+
+
+if __name__ == "__main__":
+    main()

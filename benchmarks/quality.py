@@ -1,0 +1,93 @@
+"""What each part of search brings, on a judged folder: BM25, vectors, both fused, proximity.
+
+The index is `tandem eval`'s own (made by it where it is not there yet). `cover@5`: a passage among the first five, of
+at most 1 200 characters and from a judged file, holds at least 80 % of an answer's words.
+"""
+
+import argparse
+import collections
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+import anyio
+from platformdirs import user_cache_path
+
+from bridge.folder import Folder, holding
+from indexer.catalog import Catalog
+from indexer.embed import onnx
+from indexer.evaluate import Judged, Result, answer_all, load, metrics
+from indexer.fusion import Weights
+from indexer.hits import Hit
+from indexer.search import Index, search
+from indexer.store.edge import open_edge
+
+PARTS = {
+    "BM25 alone": Weights(dense=0, proximity=0),
+    "vectors alone": Weights(dense=1, proximity=0),
+    "both fused": Weights(proximity=0),
+    "and proximity": Weights(),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--data", type=Path, help="the index; default: a temporary one")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as place:
+        data = arguments.data or Path(place)
+        anyio.run(measure, arguments.folder.resolve(), data.absolute())
+
+
+async def measure(folder: Path, data: Path) -> None:
+    files = ["--queries", str(folder / "queries.jsonl"), "--qrels", str(folder / "qrels.tsv")]
+    subprocess.run(  # noqa: ASYNC221
+        [sys.executable, "-m", "bridge.cli", "eval", str(folder / "corpus"), *files, "--data", str(data)],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    judged = load(folder / "queries.jsonl", folder / "qrels.tsv")
+    answers = _answers(folder / "answers.jsonl")
+    embedder = onnx.load("all-MiniLM-L6-v2", None, user_cache_path("tandem", appauthor=False) / "models", 1)
+    (store_folder,) = Folder(data).stores.iterdir()
+    with holding(Folder(data)), closing(Catalog(Folder(data).catalog)) as catalog:
+        async with open_edge(store_folder, embedder.dimensions) as store:
+            index = Index(catalog, store, embedder)
+            for name, weights in PARTS.items():
+
+                async def hits(question: str, limit: int, weights: Weights = weights) -> Sequence[Hit]:
+                    return (await search(index, question, limit, merge=False, weights=weights)).hits
+
+                results = await answer_all(judged, folder / "corpus", hits)
+                scores = {**metrics(judged, results), "cover@5": _cover(judged, results, answers)}
+                print(json.dumps({"part": name, **{key: round(score, 4) for key, score in scores.items()}}), flush=True)
+
+
+def _answers(file: Path) -> dict[str, list[str]]:
+    if not file.exists():
+        return {}
+    return {row["id"]: row["answers"] for row in map(json.loads, file.read_text().splitlines())}
+
+
+def _cover(judged: Judged, results: dict[str, Result], answers: dict[str, list[str]]) -> float:
+    covered = 0
+    for id_, texts in answers.items():
+        wanted = [collections.Counter(_words(text)) for text in texts if _words(text)]
+        passages = [text for path, text in results[id_].passages[:5] if judged.grades.get(id_, {}).get(path, 0) > 0]
+        held = [collections.Counter(_words(text)) for text in passages]
+        covered += any((want & have).total() >= 0.8 * want.total() for want in wanted for have in held)
+    return covered / max(1, len(answers))
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in re.findall(r"\w+", text.lower()) if word not in ("a", "an", "the")]
+
+
+if __name__ == "__main__":
+    main()
