@@ -46,17 +46,17 @@ async def answering(
 ) -> AsyncGenerator[AsyncGenerator[Part]]:
     """`Piece* Answer`, from the first route that has a worker; the routes passed over are named in `degraded`.
 
-    Raises Unavailable when none has. Leaving early gives the answer up.
+    Raises Unavailable when none has. Leaving early gives the answer up, and its span then ends without a status.
     """
-    span = tracer.start_span("answer")
-    span.set_attribute(SpanAttributes.OPENINFERENCE_SPAN_KIND, "CHAIN")
-    span.set_attribute(SpanAttributes.INPUT_VALUE, question)
+    attributes = {SpanAttributes.OPENINFERENCE_SPAN_KIND: "CHAIN", SpanAttributes.INPUT_VALUE: question}
     if session:
-        span.set_attribute(SpanAttributes.SESSION_ID, session)
+        attributes[SpanAttributes.SESSION_ID] = session
+    span = tracer.start_span("answer", attributes=attributes)
     try:
         async with aclosing(_parts(question, search, routes, limits, session, span)) as parts:
             yield parts
-    except BaseException as error:
+    except Exception as error:
+        span.record_exception(error)
         span.set_status(Status(StatusCode.ERROR, str(error) or type(error).__name__))
         raise
     finally:
@@ -71,7 +71,7 @@ async def _parts(
     session: str | None,
     span: trace.Span,
 ) -> AsyncGenerator[Part]:
-    found = await _under(span, search(question))
+    found = await _under(span, session, search(question))
     passages = [hit for hit in found.hits if _is_evidence(hit, limits.evidence)]
     job = _job(question, passages, session, span)
     passed: list[str] = []
@@ -98,14 +98,18 @@ async def _parts(
             if not text:
                 passed.append(str(error))
                 continue
-            yield _answer(text, passages, found, Final(error=str(error), engine=route.label), passed, span)
+            answer = _answer(text, passages, found, Final(error=str(error), engine=route.label), passed, span)
+            span.record_exception(error)
+            _describe(span, answer)
+            yield answer
             return
     raise Unavailable("; ".join(passed))
 
 
-async def _under(span: trace.Span, work: Awaitable[Found]) -> Found:
+async def _under(span: trace.Span, session: str | None, work: Awaitable[Found]) -> Found:
     """Runs `work` with its spans below ours. Never across a yield: the caller's context must not change."""
-    token = context.attach(trace.set_span_in_context(span))
+    ours = context.set_value(SpanAttributes.SESSION_ID, session, trace.set_span_in_context(span))
+    token = context.attach(ours)
     try:
         return await work
     finally:

@@ -14,7 +14,8 @@ import msgspec
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp_types import CallToolResult, TextContent, ToolAnnotations
-from opentelemetry import trace
+from opentelemetry import context, trace
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from pydantic import Field, RootModel
 
 from bridge.citing import answer_text, found_text, status_text
@@ -91,23 +92,27 @@ def mcp_server(service: Service, version: str) -> MCPServer[Any]:
         # Nothing here ever changes: no tool comes or goes.
         subscriptions=False,
     )
+    # The SDK's own spans would stand above each tool, and make a trace of each `initialize` and `tools/list`.
+    server.middleware[:] = [one for one in server.middleware if type(one).__name__ != "OpenTelemetryMiddleware"]
 
     @server.tool(title="Search your files", description=SEARCH, annotations=READ_ONLY)
-    async def search(query: Query, limit: Limit = 10, within: Within = None) -> Annotated[CallToolResult, SearchOutput]:
-        with _spoken(), _span("search", {"query": query, "limit": limit, "in": within}) as span:
+    async def search(
+        ctx: Context, query: Query, limit: Limit = 10, within: Within = None
+    ) -> Annotated[CallToolResult, SearchOutput]:
+        with _spoken(), _span(ctx, "search", {"query": query, "limit": limit, "in": within}) as span:
             found = await service.search(query, limit, within)
             text = found_text(found)
-            span.set_attribute("output.value", text)
+            _ended(span, text)
             return _result(text, found)
 
     @server.tool(title="Ask your files", description=ASK, annotations=READ_ONLY)
     async def ask(
         ctx: Context, question: Question, within: Within = None, session: Session = None
     ) -> Annotated[CallToolResult, AskOutput]:
-        with _spoken(), _span("ask", {"question": question, "in": within, "session": session}) as span:
+        with _spoken(), _span(ctx, "ask", {"question": question, "in": within, "session": session}) as span:
             answer = await _answer(service.ask(question, within, session), _Progress(ctx))
             text = answer_text(answer)
-            span.set_attribute("output.value", text)
+            _ended(span, text, answer.error)
             return _result(text, answer)
 
     @server.tool(title="State of the index", description=STATUS, annotations=READ_ONLY)
@@ -134,9 +139,11 @@ def _spoken() -> Generator[None]:
 
 
 @contextmanager
-def _span(tool: str, arguments: dict[str, Any]) -> Generator[trace.Span]:
-    """The TOOL span that the service's spans nest under. OpenInference's names, written out: its package
-    need not be loaded for them."""
+def _span(ctx: Context, tool: str, arguments: dict[str, Any]) -> Generator[trace.Span]:
+    """The TOOL span that the service's spans nest under, in the client's own trace where it sent one.
+
+    OpenInference's names, written out: its package need not be loaded for them.
+    """
     attributes = {
         "openinference.span.kind": "TOOL",
         "tool.name": tool,
@@ -145,9 +152,15 @@ def _span(tool: str, arguments: dict[str, Any]) -> Generator[trace.Span]:
     }
     if arguments.get("session"):
         attributes["session.id"] = arguments["session"]
-    with tracer.start_as_current_span(tool, attributes=attributes) as span:
+    sent = {name: value for name, value in (ctx.request_context.meta or {}).items() if isinstance(value, str)}
+    parent = TraceContextTextMapPropagator().extract(sent, context.get_current())
+    with tracer.start_as_current_span(tool, context=parent, attributes=attributes) as span:
         yield span
-        span.set_status(trace.StatusCode.OK)
+
+
+def _ended(span: trace.Span, output: str, error: str | None = None) -> None:
+    span.set_attribute("output.value", output)
+    span.set_status(trace.StatusCode.ERROR if error else trace.StatusCode.OK, error)
 
 
 async def _answer(asked: AbstractAsyncContextManager[AsyncIterator[Part]], progress: "_Progress") -> Answer:

@@ -19,7 +19,10 @@ tracer = trace.get_tracer("tandem")
 
 @contextmanager
 def generation(job: Job) -> Generator["Generation"]:
-    """The span `generate`, below the job's `traceparent` (W3C) where it has a valid one."""
+    """The span `generate`, below the job's `traceparent` (W3C) where it has a valid one.
+
+    It ends as `ended` says; a job that is dropped in the middle leaves it without a status.
+    """
     parent = TraceContextTextMapPropagator().extract({"traceparent": job.metadata.traceparent or ""})
     with tracer.start_as_current_span("generate", context=parent) as span:
         if span.is_recording():
@@ -40,6 +43,10 @@ class Generation:
         if not self._chunks:
             self._span.add_event("first token")
         self._chunks.append(chunk)
+
+    def failed(self, error: Exception) -> None:
+        """Before `ended`: what raised, with its traceback."""
+        self._span.record_exception(error)
 
     def ended(self, final: Final) -> None:
         text = "".join(self._chunks)

@@ -72,12 +72,15 @@ async def _answer(inbox: Inbox, delivery: Delivery, generate: Generate) -> Final
                     span.said(reply.chunk)
                     await inbox.emit(delivery, replace(reply, seq=seq))
         except EngineFailed as error:
+            span.failed(error)
             logger.warning("job %s: %s", job.request_id, error)
             final = Final(error=str(error), error_code=error.code)
-        except QueueDown:
+        except QueueDown as error:
+            span.failed(error)
             # A reader that still listens must not see this text go on after a hole.
             final = Final(error="the queue went away in mid-answer: ask again", error_code="restarted")
         except Exception as error:
+            span.failed(error)
             logger.exception("job %s crashed the engine", job.request_id)
             what = type(error).__name__
             final = Final(error=f"the engine crashed ({what}); the worker's log says more", error_code="engine")

@@ -238,20 +238,19 @@ print(json.dumps([json.loads(span.to_json()) for span in spans.get_finished_span
 """
 
 
-def test_a_call_is_a_tool_span_between_the_protocols_span_and_those_of_the_service() -> None:
+def test_a_call_is_a_tool_span_between_the_clients_own_span_and_those_of_the_service() -> None:
     done = subprocess.run([sys.executable, "-c", TRACED], capture_output=True, text=True, check=True, timeout=30)
     spans: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
     by_id = {span["context"]["span_id"]: span for span in spans}
     searched, refused, asked = (span for span in spans if span["attributes"].get("openinference.span.kind") == "TOOL")
     for span in (searched, refused, asked):
         assert span["name"] == span["attributes"]["tool.name"]
-        served = by_id[span["parent_id"]]
-        assert served["kind"] == "SpanKind.SERVER"
-        assert by_id[served["parent_id"]]["kind"] == "SpanKind.CLIENT"
+        assert by_id[span["parent_id"]]["kind"] == "SpanKind.CLIENT"
     assert json.loads(searched["attributes"]["input.value"]) == {"query": "key", "limit": 10, "in": None}
     assert "[1] /notes/vpn.md" in searched["attributes"]["output.value"]
     assert searched["status"]["status_code"] == "OK"
     assert refused["status"]["status_code"] == "ERROR"
+    assert [event["name"] for event in refused["events"]] == ["exception"]
     assert asked["attributes"]["session.id"] == "s1"
     assert asked["attributes"]["output.value"] == answer_text(ANSWER)
     retrieved = next(span for span in spans if span["name"] == "retrieve")
