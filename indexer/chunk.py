@@ -104,7 +104,10 @@ def _pieces(text: str) -> Iterator[tuple[int, int]]:
 def _between_words(text: str, at: int) -> bool:
     before, after = text[at - 1], text[at]
     # Chinese and Japanese characters are words of their own here, as they are to WordPiece.
-    return not (before.isalnum() and after.isalnum()) or "\u2e80" <= before < "\uac00" or "\u2e80" <= after < "\uac00"
+    if "\u2e80" <= before < "\uac00" or "\u2e80" <= after < "\uac00":
+        return True
+    # Letters, digits and the marks that go with them.
+    return not ("_" + before + after).isidentifier()
 
 
 def _divided(text: str, begin: int, end: int) -> range:

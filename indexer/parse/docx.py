@@ -38,7 +38,7 @@ _OLD_OFFICE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 # A few kB can unfold to many GB.
 _MAX_UNPACKED_BYTES = 512 * 1024 * 1024
 _FALLBACK = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback"
-_P, _T, _R, _TBL, _TR, _TC = (qn(f"w:{tag}") for tag in ("p", "t", "r", "tbl", "tr", "tc"))
+_P, _T, _TBL, _TR, _TC = (qn(f"w:{tag}") for tag in ("p", "t", "tbl", "tr", "tc"))
 _VAL = qn("w:val")
 _SPACES = {qn("w:tab"): "\t", qn("w:br"): "\n", qn("w:cr"): "\n", qn("w:noBreakHyphen"): "-"}
 _TEXT = (_T, qn("m:t"), *_SPACES, _P)
@@ -133,11 +133,8 @@ def _text(element: _Element) -> str:
     for node in element.iter(*_TEXT):
         if node.tag == _P:
             parts.append(" ")
-        elif node.tag in _SPACES:
-            # A <w:tab> outside of a run is a tab stop.
-            parts.append(_SPACES[node.tag] if node.getparent().tag == _R else "")
         else:
-            parts.append(node.text or "")
+            parts.append(_SPACES.get(node.tag) or node.text or "")
     return "".join(parts)
 
 

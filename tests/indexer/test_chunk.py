@@ -13,12 +13,12 @@ from indexer.parse.code import parse as code
 from indexer.parse.markdown import parse as markdown
 
 # As WordPiece does: words fall into parts, each CJK letter and each sign stands alone, the rest is skipped.
-PART = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]|[^\W_\u3040-\u30ff\u4e00-\u9fff]{1,5}|[!-/:-@\[-`{-~。！？“”]")
-LONG = re.compile(r"\w{100,}")
+CJK = r"\u3040-\u30ff\u4e00-\u9fff"
+PART = re.compile(rf"[^\W_{CJK}]{{100,}}|[^\W_{CJK}]{{1,5}}|[{CJK}]|[!-/:-@\[-`{{-~。！？“”]")
 
 
 def offsets(text: str) -> list[tuple[int, int]]:
-    return [part.span() for part in PART.finditer(LONG.sub(lambda word: " " * len(word[0]), text))]
+    return [part.span() for part in PART.finditer(text)]
 
 
 def prose(text: str) -> Document:
@@ -81,6 +81,26 @@ def test_text_without_sentences_is_cut_at_lines_and_else_between_words() -> None
     assert {part.text.split()[-1] for part in chunks(prose(words))} <= {"internationally", "recognised"}
 
 
+def test_unspaced_scripts_fill_a_chunk_and_words_are_never_cut_before_a_vowel_sign() -> None:
+    japanese = ("工具の貸し出し" * 4 + " ") * 10
+    assert {len(offsets(part.text)) for part in chunks(prose(japanese))[:-1]} == {40}
+    hindi = "किताबों " * 40
+    found = chunk(prose(hindi), lambda text: [(at, at + 1) for at, sign in enumerate(text) if sign != " "], 40, 8)
+    assert {word for part in found for word in part.text.split()} == {"किताबों"}
+
+
+def test_offsets_that_step_back_or_stand_still_do_no_harm() -> None:
+    """One Hangul letter is several tokens, and marks may be reordered."""
+
+    def odd(text: str) -> list[tuple[int, int]]:
+        chance = random.Random(3)
+        return [(max(0, at - chance.choice((0, 0, 0, 25))), at + 1) for at in range(len(text)) for _ in range(3)]
+
+    found = chunk(prose(text := "가나다라마바사" * 30), odd, 40, 8)
+    assert_covered(text, found)
+    assert [part.end for part in found] == sorted({part.end for part in found})
+
+
 def test_a_heading_begins_a_chunk_and_nothing_is_repeated_across_it() -> None:
     document = markdown(f"# A\n\n{sentences(2)}\n\n## B\n\n{sentences(2)}\n\n## C\n\n{sentences(6)}\n")
     found = chunks(document)
@@ -118,6 +138,12 @@ def test_code_is_cut_before_definitions_and_blank_lines_and_its_lines_stay_whole
     assert {part.start for part in found} <= starts_of_lines
     assert {part.end for part in found} <= ends_of_lines
     assert any(after.start < before.end for before, after in pairs(found))
+
+
+def test_code_without_known_definitions_is_cut_at_its_blank_lines_where_nothing_is_repeated() -> None:
+    block = "\n".join(f"step {n} of it" for n in range(7))
+    found = chunks(Document("\n\n".join([block] * 5), None, "code"))
+    assert [part.text for part in found] == [block] * 5
 
 
 def test_a_code_line_longer_than_a_chunk_is_cut_and_not_repeated() -> None:
@@ -162,6 +188,7 @@ def test_an_overlap_of_half_the_size_is_refused() -> None:
     "text",
     [
         "x" * 300_000,
+        "a" + "\x01" * 300_000,
         "ab+/" * 50_000,
         "." * 100_000,
         "工具の貸し出し" * 10_000,
@@ -275,7 +302,8 @@ def expected_heading(document: Document, part: Chunk) -> str | None:
 
 def assert_covered(text: str, found: Sequence[Chunk]) -> None:
     """No visible character lies outside of every chunk (a text without a token has none)."""
-    if not offsets(text):
+    assert found or not offsets(text)
+    if not found:
         return
     reached = 0
     for part in found:

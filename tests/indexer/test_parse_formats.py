@@ -82,18 +82,18 @@ def test_a_page_that_is_mostly_menus_is_reduced_to_its_content() -> None:
 
 
 @pytest.mark.parametrize(
-    ("head", "encoding"),
+    ("head", "letters", "encoding"),
     [
-        ('<meta charset="iso-8859-1">', "cp1252"),
-        ('<meta http-equiv="Content-Type" content="text/html; charset=Shift_JIS">', "cp932"),
-        ('<?xml version="1.0" encoding="utf-8"?>', "utf-8"),
-        ('<meta charset="no-such-thing">', "utf-8"),
-        ('<meta charset="base64">', "utf-8"),
-        ('<meta charset="utf-8">', "utf-16"),
+        ('<meta charset="iso-8859-1">', "“Grüße” 5 €", "cp1252"),
+        ('<meta http-equiv="Content-Type" content="text/html; charset=Shift_JIS">', "日本語①", "cp932"),
+        ('<?xml version="1.0" encoding="utf-8"?>', "Grüße", "utf-8"),
+        ('<meta charset="no-such-thing">', "Grüße", "utf-8"),
+        ('<meta charset="base64">', "Grüße", "utf-8"),
+        ('<meta charset="iso-8859-1">', "Grüße", "utf-8-sig"),
+        ('<meta charset="utf-8">', "Grüße", "utf-16"),
     ],
 )
-def test_a_page_is_decoded_as_it_says_unless_it_is_wrong(head: str, encoding: str) -> None:
-    letters = "日本語" if encoding == "cp932" else "Grüße"
+def test_a_page_is_decoded_as_it_says_unless_it_is_wrong(head: str, letters: str, encoding: str) -> None:
     assert parse(Path("a.htm"), f"{head}<p>{letters}</p>".encode(encoding)).text == letters
 
 
@@ -112,6 +112,12 @@ def test_a_pdf_has_pages_and_its_bookmarks_as_headings() -> None:
     assert "32 ampere" in document.text[first:second]
     assert "cone 6" in document.text[second:third]
     assert "Error E7" in document.text[third:]
+
+
+def test_a_bookmark_finds_its_heading_on_the_page_it_points_to() -> None:
+    sections = [("One", "Two\n\nstands here in the contents"), ("Two", "One more"), ("No such\nline", "text")]
+    document = parse(Path("a.pdf"), make_pdf("T", sections))
+    assert [heading.offset for heading in document.headings][:2] == [*document.pages[:2]]
 
 
 def test_a_page_without_text_keeps_its_number() -> None:
@@ -177,7 +183,8 @@ def test_tracked_changes_are_read_as_accepted_and_controls_as_their_content() ->
     for xml in (
         f"<w:p {nsdecls('w')}><w:pPr><w:tabs><w:tab w:val='left' w:pos='9'/></w:tabs></w:pPr><w:r><w:t>We</w:t></w:r>"
         "<w:ins><w:r><w:t xml:space='preserve'> meet</w:t></w:r></w:ins>"
-        "<w:del><w:r><w:delText> met</w:delText></w:r></w:del><w:r><w:tab/><w:t>today</w:t></w:r></w:p>",
+        "<w:del><w:r><w:delText> met</w:delText></w:r></w:del>"
+        "<w:moveFrom><w:r><w:t> earlier</w:t></w:r></w:moveFrom><w:r><w:tab/><w:t>today</w:t></w:r></w:p>",
         f"<w:sdt {nsdecls('w')}><w:sdtContent>{paragraph % 'inside'}</w:sdtContent></w:sdt>",
         f"<w:tbl {nsdecls('w')}><w:tr><w:tc>{paragraph % 'a'}<w:tbl><w:tr><w:tc>{paragraph % 'b'}</w:tc></w:tr></w:tbl>"
         f"{paragraph % 'c'}</w:tc><w:tc>{paragraph % 'd'}</w:tc></w:tr></w:tbl>",

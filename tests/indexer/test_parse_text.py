@@ -38,7 +38,7 @@ def test_text_is_the_decoded_file_to_the_character(encoding: str) -> None:
         (GERMAN, "cp1252"),
         ("Price: 5 €, “quoted” – it’s a dash", "cp1252"),
         ("Le café est fermé l'été, sauf à Noël.", "latin-1"),
-        ("It is 25 \N{DEGREE SIGN}C. " + "Plain English goes on. " * 20, "latin-1"),
+        ("A long English text with a single n\N{DEGREE SIGN} sign, " * 5 + "at 25 \N{DEGREE SIGN}C", "latin-1"),
         (POLISH, "cp1250"),
         (RUSSIAN, "cp1251"),
         (RUSSIAN, "koi8-r"),
@@ -100,6 +100,7 @@ def test_markdown_has_the_headings_a_reader_sees() -> None:
         "    # nor code\r\n"
         "## See [the *site*](https://example.org)\r\n"
         "```sh\r\n# a comment\r\n~~~\r\n```\r\n"
+        "~~~\r\n```\r\n# still code\r\n~~~~\r\n"
         "Set up\r\n---\r\n"
         "two lines\r\nof text\r\n---\r\n"
         "- item\r\n---\r\n"

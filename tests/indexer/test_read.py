@@ -4,6 +4,7 @@
 import hashlib
 import os
 import pickle
+import re
 import socket
 import threading
 from collections.abc import Generator
@@ -20,7 +21,8 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from indexer import lexical
-from indexer.chunk import Chunk
+from indexer.chunk import Chunk, chunk
+from indexer.parse import parse
 from indexer.read import Moved, ReadChunk, Reading, Unreadable, read
 
 MAX_BYTES = 1 << 20
@@ -43,7 +45,7 @@ async def test_a_file_is_read_in_a_child_process_into_chunks_with_their_terms(
     tmp_path: Path, tokenizer_file: str
 ) -> None:
     path = tmp_path / "note.md"
-    text = "# Title\r\n\r\n" + "Words about herons stand here. " * 20
+    text = "# Title\r\n\r\n" + "Many herons stand here. " * 60
     path.write_bytes(text.encode())
     with anyio.fail_after(20):
         reading = await anyio.to_process.run_sync(read, str(path), tokenizer_file, 40, 8, MAX_BYTES)
@@ -51,7 +53,10 @@ async def test_a_file_is_read_in_a_child_process_into_chunks_with_their_terms(
     assert (reading.sha256, reading.size) == (hashlib.sha256(text.encode()).hexdigest(), len(text))
     assert (reading.mtime_ns, reading.ctime_ns, reading.inode) == (now.st_mtime_ns, now.st_ctime_ns, now.st_ino)
     assert (reading.title, reading.kind) == ("Title", "markdown")
-    assert len(reading.chunks) > 2  # the tokenizer's own limit of 8 tokens would see a single one
+    tokens = [(word.start(), word.end()) for word in re.finditer(r"\w+|[^\w\s]", text)]
+    assert [part.text for part in reading.chunks] == [
+        part.text for part in chunk(parse(path, text.encode()), lambda _: tokens, 40, 8)
+    ]
     for part in reading.chunks:
         assert part.text == text[part.start : part.end]
         assert part.heading == "Title"
