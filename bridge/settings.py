@@ -5,9 +5,11 @@ Stdlib and dotenv only: `tandem mcp` reads it and must be up in milliseconds. Ea
 
 import os
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
+from math import inf
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -87,6 +89,15 @@ _CHOICES = {
     "engine": ("extractive", "openai", "redis"),
     "no_worker": ("extract", "refuse"),
 }
+# (least, most); other numbers are 0 or more.
+_RANGES = {
+    "port": (0, 65535),
+    "qdrant_port": (1, 65535),
+    "rag_top_k": (1, 100),  # service.MAX_LIMIT
+    "max_concurrent_per_process": (1, inf),
+    "result_timeout_sec": (0.1, inf),
+    "lease_s": (1, inf),
+}
 _READERS: dict[type, tuple[Callable[[str], Any], str]] = {
     int: (int, "a whole number"),
     float: (float, "a number"),
@@ -99,11 +110,8 @@ _NAMES = {(f"TANDEM_{field.name}" if field.name in OURS else field.name).upper()
 
 def load(data: str | None = None, environment: Mapping[str, str] = os.environ, folder: Path | None = None) -> Settings:
     """`data` is --data's word and wins over TANDEM_DATA. Raises WrongSetting."""
-    from dotenv import dotenv_values
-
     file = (folder or Path.cwd()) / ".env"
-    dotenv = {name: value for name, value in dotenv_values(file).items() if value is not None}
-    words = dict(_named(dotenv, str(file))) | dict(_named(environment, "the environment"))
+    words = dict(_named(_dotenv(file), str(file))) | dict(_named(environment, "the environment"))
     place = Path(data or words.get("data", ("", ""))[0] or _default_data()).expanduser().absolute()
     words = dict(_named(_toml(place / "tandem.toml"), str(place / "tandem.toml"), strict=True)) | words
     words.pop("data", None)
@@ -124,34 +132,47 @@ def _named(values: Mapping[str, str], source: str, strict: bool = False) -> list
     return found
 
 
+def _dotenv(file: Path) -> dict[str, str]:
+    from dotenv import dotenv_values
+
+    try:
+        return {name: value for name, value in dotenv_values(file).items() if value is not None}
+    except (OSError, UnicodeDecodeError) as error:
+        raise WrongSetting(f"{file} was expected to be readable, NAME=value on each line: {error}") from error
+
+
 def _toml(file: Path) -> dict[str, str]:
     try:
-        return {name: str(value) for name, value in tomllib.loads(file.read_text()).items()}
-    except FileNotFoundError:
+        return {name: str(value) for name, value in tomllib.loads(file.read_text("utf-8")).items()}
+    except (FileNotFoundError, NotADirectoryError):
         return {}
+    except OSError as error:
+        raise WrongSetting(f"{file} cannot be read ({error.strerror}): allow it, or remove the file") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise WrongSetting(f"{file} was expected to be TOML, name = value on each line: {error}") from error
 
 
 def _parsed(name: str, word: str, source: str) -> Any:
+    def wrong(expected: str) -> WrongSetting:
+        return WrongSetting(f"{_variable(name)} was expected to be {expected}, {source} says {word!r}")
+
     kind = _KINDS[name]
     read, expected = next((reader for type_, reader in _READERS.items() if type_ in kind), (str, "text"))
     try:
         value = read(word.strip())
     except ValueError as error:
-        raise WrongSetting(f"{_variable(name)} was expected to be {expected}, {source} says {word!r}") from error
-    if isinstance(value, int | float) and not (value >= 0):
-        raise WrongSetting(f"{_variable(name)} was expected to be 0 or more, {source} says {word!r}")
+        raise wrong(expected) from error
+    if name in _CHOICES and value not in _CHOICES[name]:
+        raise wrong(f"one of {', '.join(_CHOICES[name])}")
+    least, most = _RANGES.get(name, (0, inf))
+    if isinstance(value, int | float) and not least <= value <= most:
+        raise wrong(f"{least} or more" if most == inf else f"{least} to {most}")
     return value
 
 
 def _checked(settings: Settings) -> Settings:
     from dataclasses import replace
 
-    for name, choices in _CHOICES.items():
-        word = getattr(settings, name)
-        if word and word not in choices:
-            raise WrongSetting(f"{_variable(name)} was expected to be one of {', '.join(choices)}, it is {word!r}")
     if not settings.engine:
         settings = replace(settings, engine="redis" if settings.redis_url else "extractive")
     if settings.engine == "redis" and not settings.redis_url:
@@ -161,12 +182,23 @@ def _checked(settings: Settings) -> Settings:
     if not settings.embedding_model:
         names = {"onnx": "all-MiniLM-L6-v2", "ollama": "nomic-embed-text"}
         settings = replace(settings, embedding_model=names[settings.embed])
+    if (url := settings.qdrant_url) and not url.startswith(("http://", "https://")):
+        raise WrongSetting(f"QDRANT_URL was expected to be http://host:6333 or https://host, it is {url!r}")
     if settings.uvicorn_workers > 1:
         raise WrongSetting(
             f"UVICORN_WORKERS is {settings.uvicorn_workers}: one process owns the index, so 1 is the only value; "
             "unset it (more generation comes from more `tandem worker`s)"
         )
     return settings
+
+
+@contextmanager
+def worded() -> Generator[None]:
+    """Raises WrongSetting for the ValueError of a part that was given an address or a key which cannot be one."""
+    try:
+        yield
+    except ValueError as error:
+        raise WrongSetting(str(error)) from error
 
 
 def openai_settings(settings: Settings) -> tuple[str, str | None, str]:

@@ -26,7 +26,7 @@ from bridge.service import (
     Status,
     Unavailable,
 )
-from bridge.settings import Settings, openai_settings
+from bridge.settings import Settings, openai_settings, worded
 from indexer import chunk, lexical, parse, search
 from indexer.catalog import Catalog
 from indexer.embed import Embedder, EmbedderAway, EmbedderUnusable
@@ -158,12 +158,17 @@ class Tandem:
                     if not failures:
                         logger.warning("indexing waits: %s", error)
                     self._keeping.problem = f"indexing waits: {error}"
-                    await anyio.sleep(_RETRIES_S[min(failures, len(_RETRIES_S) - 1)])
-                    dirty, failures = None, failures + 1
+                except Exception as error:
+                    # Whatever it was (a full disk, say): answers go on from what the index holds.
+                    logger.exception("indexing failed; it is tried again")
+                    self._keeping.problem = f"indexing failed and is tried again ({type(error).__name__}: {error})"
+                else:
+                    self._keeping.problem, failures, dirty = None, 0, None
+                    with anyio.move_on_after(_RESCAN_S):
+                        dirty = await watch.dirty()
                     continue
-                self._keeping.problem, failures, dirty = None, 0, None
-                with anyio.move_on_after(_RESCAN_S):
-                    dirty = await watch.dirty()
+                await anyio.sleep(_RETRIES_S[min(failures, len(_RETRIES_S) - 1)])
+                dirty, failures = None, failures + 1
 
 
 @asynccontextmanager
@@ -295,11 +300,13 @@ async def _routes(
         from wire.redis import RedisWire
 
         assert settings.redis_url is not None
-        redis = RedisWire(settings.redis_url, settings.redis_stream_key, settings.redis_key)
+        with worded():
+            redis = RedisWire(settings.redis_url, settings.redis_stream_key, settings.redis_key)
         first = Route(await stack.enter_async_context(redis), f"redis {settings.redis_stream_key}")
     else:
         from inference_server.engines.openai import openai_engine
 
-        engine = openai_engine(*openai_settings(settings))
-        first = await local(await stack.enter_async_context(engine), f"openai {settings.model or ''}".strip())
+        with worded():
+            engine = await stack.enter_async_context(openai_engine(*openai_settings(settings)))
+        first = await local(engine, f"openai {settings.model or ''}".strip())
     return [first] if settings.no_worker == "refuse" else [first, last]

@@ -4,12 +4,12 @@ import argparse
 import logging
 import signal
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 
 import anyio
 
-from bridge.settings import Settings, openai_settings
+from bridge.settings import Settings, openai_settings, worded
 from bridge.traced import traced
 from inference_server.engines import Generate
 from inference_server.worker import work
@@ -22,7 +22,8 @@ async def serve(arguments: argparse.Namespace, settings: Settings) -> None:
     """Raises WrongSetting."""
     settings = replace(settings, redis_url=settings.redis_url or "redis://localhost:6379")
     assert settings.redis_url is not None
-    wire = RedisWire(settings.redis_url, settings.redis_stream_key, settings.redis_key)
+    with worded():
+        wire = RedisWire(settings.redis_url, settings.redis_stream_key, settings.redis_key)
     stopped = anyio.Event()
     with traced(settings, "tandem-worker"):
         async with _engine(arguments, settings) as generate, wire, anyio.create_task_group() as tasks:
@@ -45,7 +46,9 @@ async def _engine(arguments: argparse.Namespace, settings: Settings) -> AsyncGen
     else:
         from inference_server.engines.openai import openai_engine
 
-        async with openai_engine(*openai_settings(settings)) as generate:
+        async with AsyncExitStack() as stack:
+            with worded():
+                generate = await stack.enter_async_context(openai_engine(*openai_settings(settings)))
             yield generate
 
 
