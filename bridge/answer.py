@@ -152,12 +152,13 @@ async def _unmanned(route: Route) -> str | None:
 
 
 async def _timely(replies: AsyncIterator[Reply], silence_s: float) -> AsyncGenerator[Reply]:
-    """A worker that falls silent ends the answer with an error instead of hanging it."""
+    """`Delta* Final`: a worker that falls silent or stops without an end ends the answer with an error."""
     while True:
         try:
             with anyio.fail_after(silence_s):
                 reply = await anext(replies)
         except StopAsyncIteration:
+            yield Final(error="the answer stopped without its end; ask again", error_code="engine")
             return
         except TimeoutError:
             yield Final(error=f"the worker was silent for {silence_s:g} s; ask again", error_code="deadline")

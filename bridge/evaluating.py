@@ -23,6 +23,9 @@ from observability.traces import Off
 async def evaluate(arguments: argparse.Namespace, settings: Settings) -> dict[str, float]:
     """Indexes (only what is new since the last time), searches every question and returns the metrics."""
     corpus = Path(arguments.corpus).resolve()
+    for file in filter(None, (arguments.run, arguments.passages)):
+        if not Path(file).parent.is_dir():
+            raise BadInput(f"{file} cannot be written: its folder does not exist; make it, or name another file")
     try:
         judged = load(Path(arguments.queries), Path(arguments.qrels))
     except BadJudgements as error:
