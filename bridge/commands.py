@@ -3,11 +3,12 @@
 import argparse
 import dataclasses
 import logging
+import os
 import sys
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,7 +16,7 @@ import anyio
 import msgspec
 
 from bridge.citing import current, place
-from bridge.folder import Folder, Held, holding
+from bridge.folder import Folder, Held, Unusable, held, holding
 from bridge.service import Answer, BadInput, Piece, Service, Unavailable
 from bridge.settings import Settings, WrongSetting, load
 from indexer.embed import EmbedderAway, EmbedderUnusable
@@ -23,7 +24,8 @@ from indexer.store import StoreAway, StoreUnusable
 
 logger = logging.getLogger("tandem")
 
-_HELD_S = 10  # how long a short command waits for another short one
+_HELD_S = 10  # how long a command waits for a short one that has the data folder
+_LOOK_EVERY_S = 0.1
 _FAILED_SHOWN = 20
 
 _FORESEEN = (
@@ -34,6 +36,7 @@ _FORESEEN = (
     StoreAway,
     StoreUnusable,
     Unavailable,
+    Unusable,
     WrongSetting,
 )
 
@@ -45,25 +48,25 @@ def run(arguments: argparse.Namespace) -> int:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         settings = load(arguments.data)
-        # A command that a closed pipe ends (`tandem ls | head`) has done what was wanted.
         anyio.run(_COMMANDS[arguments.command], arguments, settings)
         sys.stdout.flush()
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 0
     except KeyboardInterrupt:
         return 130
-    except _FORESEEN as error:
-        return _failed(error)
+    except (BrokenPipeError, *_FORESEEN) as error:
+        return _ended(error)
     except BaseExceptionGroup as group:
-        foreseen = group.subgroup(_FORESEEN)
-        if foreseen is None or group.subgroup(lambda error: not isinstance(error, (*_FORESEEN, BaseExceptionGroup))):
+        _, unforeseen = group.split((BrokenPipeError, *_FORESEEN))
+        if unforeseen:
             raise
-        return _failed(_leaf(foreseen))
+        return _ended(_leaf(group))
     return 0
 
 
-def _failed(error: BaseException) -> int:
+def _ended(error: BaseException) -> int:
+    if isinstance(error, BrokenPipeError):
+        # `tandem ls | head` has done what was wanted. What is left in stdout must not fail once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     print(f"tandem: {error}", file=sys.stderr)  # noqa: T201
     return 1
 
@@ -90,7 +93,7 @@ async def _service(settings: Settings) -> AsyncGenerator[Service]:
     from bridge.client import remote, running
 
     folder = Folder(settings.data)
-    deadline = time.monotonic() + _HELD_S
+    patience = _Patience()
     while True:
         if running(str(folder.http_socket)):
             async with remote(str(folder.http_socket)) as service:
@@ -101,11 +104,25 @@ async def _service(settings: Settings) -> AsyncGenerator[Service]:
                 async with _opened(settings) as service:
                     yield service
                 return
-        except Held:
-            # A daemon that starts, or another short command: either is soon done.
-            if time.monotonic() > deadline:
-                raise
-            await anyio.sleep(0.1)
+        except Held as error:
+            await patience.wait(error)
+
+
+@dataclass(slots=True)
+class _Patience:
+    """With a daemon that starts or ends, or another short command: either is soon done."""
+
+    until: float = field(default_factory=lambda: time.monotonic() + _HELD_S)
+    told: bool = False
+
+    async def wait(self, error: Held) -> None:
+        """Returns when it is time for another try; raises `error` when it has been long enough."""
+        if time.monotonic() > self.until:
+            raise error
+        if not self.told:
+            logger.info("waiting: %s", error)
+            self.told = True
+        await anyio.sleep(_LOOK_EVERY_S)
 
 
 @asynccontextmanager
@@ -119,11 +136,19 @@ async def _opened(settings: Settings) -> AsyncGenerator[Service]:
 
 
 async def _up(arguments: argparse.Namespace, settings: Settings) -> None:
+    from bridge.client import running
     from bridge.daemon import serve
 
     if arguments.port is not None:
         settings = replace(settings, port=arguments.port)
-    await serve(settings, arguments.folders, private_phoenix=arguments.phoenix)
+    patience = _Patience()
+    while True:
+        try:
+            return await serve(settings, arguments.folders, private_phoenix=arguments.phoenix)
+        except Held as error:
+            if running(str(Folder(settings.data).http_socket)):
+                raise
+            await patience.wait(error)
 
 
 async def _down(arguments: argparse.Namespace, settings: Settings) -> None:
@@ -135,9 +160,12 @@ async def _down(arguments: argparse.Namespace, settings: Settings) -> None:
         return
     async with remote(str(folder.http_socket)) as service:
         await service.stop()
-    with anyio.fail_after(_HELD_S):
-        while running(str(folder.http_socket)):  # noqa: ASYNC110  # another process: there is no event to wait for
-            await anyio.sleep(0.05)
+    with anyio.move_on_after(_HELD_S):
+        # Not its sockets alone, or the next `up` would come too early.
+        while running(str(folder.http_socket)) or held(folder):  # noqa: ASYNC110 (there is no event to wait for)
+            await anyio.sleep(_LOOK_EVERY_S)
+        return
+    raise Unavailable(f"the daemon was told to stop and still runs after {_HELD_S} s: its process is in {folder.lock}")
 
 
 async def _index(arguments: argparse.Namespace, settings: Settings) -> None:

@@ -1,6 +1,5 @@
 """What lies where in the data folder, and the lock that makes one process its owner. Stdlib only, for `tandem mcp`."""
 
-import errno
 import fcntl
 import hashlib
 import json
@@ -17,6 +16,10 @@ _LONGEST_SOCKET = 90  # bytes: a Unix socket's path ends at about 104, and a tem
 
 class Held(Exception):
     """Another process owns the data folder; the message says which."""
+
+
+class Unusable(Exception):
+    """There can be no data folder at that place; the message says why and what to do."""
 
 
 class Folder:
@@ -37,25 +40,43 @@ class Folder:
 
     def make(self) -> None:
         """The folder holds what the user's files say: nobody else may read it."""
-        self.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with _worded(self.data):
+            self.data.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def _sockets(self) -> Path:
         if len(os.fsencode(self.data / "http.sock")) <= _LONGEST_SOCKET:
             return self.data
         name = hashlib.blake2b(os.fsencode(self.data), digest_size=8).hexdigest()
         short = Path(tempfile.gettempdir(), f"tandem-{os.getuid()}-{name}")
-        short.mkdir(mode=0o700, exist_ok=True)
-        found = short.stat()
+        with _worded(short):
+            short.mkdir(mode=0o700, exist_ok=True)
+            found = short.stat()
         if found.st_uid != os.getuid() or found.st_mode & 0o077:
-            raise PermissionError(errno.EPERM, "expected a folder that only this user may open", str(short))
+            raise Unusable(f"{short} was expected to be a folder that only this user may open; remove it")
         return short
+
+
+def held(folder: Folder) -> bool:
+    """Whether some process owns the data folder now."""
+    try:
+        descriptor = os.open(folder.lock, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 @contextmanager
 def holding(folder: Folder) -> Generator[None]:
     """Owns the data folder until left, or until the process dies. Raises Held at once where another does."""
     folder.make()
-    descriptor = os.open(folder.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with _worded(folder.data):
+        descriptor = os.open(folder.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -74,6 +95,19 @@ def _holder(folder: Folder) -> str:
     try:
         told = json.loads(folder.lock.read_text())
         who = f"process {told['pid']} (`{told['command']}`, since {told['since']})"
-    except (OSError, ValueError, KeyError):
-        who = "another process"
-    return f"{folder.data} is in use by {who}; stop it with `tandem down`, or use another folder with --data"
+        is_daemon = told["command"] == "tandem up"
+    except (OSError, ValueError, KeyError, TypeError):
+        who, is_daemon = "another process", False
+    remedy = "stop it with `tandem down`" if is_daemon else "let it end"
+    return f"{folder.data} is in use by {who}; {remedy}, or use another folder with --data"
+
+
+@contextmanager
+def _worded(place: Path) -> Generator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Unusable(
+            f"{place} was expected to be a folder that Tandem can write to ({error.strerror}); "
+            "use another with --data or TANDEM_DATA"
+        ) from error

@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 
 from indexer.embed import Vectors
+from indexer.store import StoreUnusable
 
 SCHEMA = 1
 _TABLES = """
@@ -128,13 +129,20 @@ def vector_key(signature: str, text: str) -> bytes:
 
 class Catalog:
     def __init__(self, file: Path) -> None:
+        """Made on first use. Raises StoreUnusable where the file cannot be opened or is damaged."""
         file.parent.mkdir(parents=True, exist_ok=True)
-        self._write = sqlite3.connect(file, check_same_thread=False, isolation_level=None)
         self._writing = threading.Lock()
-        # NORMAL: a power cut may lose the last commits, which only means indexing those files again.
-        self._write.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON;")
-        self._write.executescript(_TABLES)
-        self._read = sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, check_same_thread=False)
+        try:
+            self._write = sqlite3.connect(file, check_same_thread=False, isolation_level=None)
+            # NORMAL: a power cut may lose the last commits, which only means indexing those files again.
+            self._write.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON;")
+            self._write.executescript(_TABLES)
+            self._read = sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, check_same_thread=False)
+        except sqlite3.Error as error:
+            raise StoreUnusable(
+                f"the catalog {file} could not be opened: {error}; nothing was changed. "
+                f"Use another --data folder, or move {file.parent} away to build it again"
+            ) from error
 
     def close(self) -> None:
         self._read.close()
