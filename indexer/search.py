@@ -64,7 +64,7 @@ async def search(
             terms = lexical.terms(query)
             depth = max(_DEPTH, 2 * limit)
             rankings = await index.store.search(vector, lexical.query_vector(terms), depth, documents)
-            ranked = _ranked(index.catalog, terms[:_QUERY_TERMS].tolist(), rankings, weights)
+            ranked = _ranked(index.catalog, terms[:_QUERY_TERMS].tolist(), rankings, depth, weights)
             hits = _merged(ranked, limit) if merge else [_hit([one]) for one in ranked[:limit]]
             found = Found(tuple(hits), freshness, degraded)
         _describe(span, found)
@@ -107,8 +107,10 @@ def documents_within(catalog: Catalog, within: str | None) -> list[Listed]:
     return [row for row in rows if matches(row.path)]
 
 
-def _ranked(catalog: Catalog, terms: Sequence[int], rankings: Rankings, weights: fusion.Weights) -> list[_Ranked]:
-    scores = fusion.fuse(rankings.dense, rankings.lexical, weights.dense)
+def _ranked(
+    catalog: Catalog, terms: Sequence[int], rankings: Rankings, depth: int, weights: fusion.Weights
+) -> list[_Ranked]:
+    scores = fusion.fuse(rankings.dense, rankings.lexical, depth, weights.dense)
     # A point without its row in the catalog belongs to a deleted or not yet recorded document.
     candidates = catalog.candidates(list(scores))
     best = sorted(candidates, key=lambda id_: (-scores[id_], id_))[:_SECOND_STAGE]

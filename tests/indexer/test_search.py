@@ -74,3 +74,11 @@ async def test_naughty_queries_find_or_do_not_find_but_never_fail(library: Libra
         found = await library.find(query)
         assert json.dumps([hit.text for hit in found.hits])
     assert (await library.find("谷仓")).hits[0].lexical_score is not None
+
+
+async def test_the_only_file_with_a_rare_word_comes_first(library: Library) -> None:
+    for n in range(30):
+        library.write(f"{n}.txt", f"Note {n}: the order of the spare parts came in with the morning post.")
+    library.write("odd.txt", "Where the workshop keeps its keys and tins, and what to do about ZX81B.")
+    await library.sync()
+    assert (await library.names("ZX81B"))[0] == "odd.txt"
