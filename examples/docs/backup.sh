@@ -8,7 +8,7 @@ readonly LOCAL=/mnt/usb/restic
 readonly REMOTE=sftp:storagebox:/fern
 readonly STAMP=/var/lib/backup/last-good
 
-# Keep in step with "How long snapshots are kept" in network-and-backups.md.
+# In step with network-and-backups.md, please.
 readonly KEEP=(--keep-daily 14 --keep-weekly 8 --keep-monthly 18)
 
 save() {
