@@ -213,7 +213,7 @@ def test_chunking_takes_time_in_proportion() -> None:
         chunks(prose(text), 240, 40)
         return time.process_time() - began
 
-    text = sentences(3_000)
+    text = sentences(1_500)
     seconds(text)
     assert seconds(text * 8) < 8 * 4 * max(seconds(text), 0.01)
 
@@ -232,7 +232,7 @@ def test_the_tokenizer_gets_small_pieces_and_gives_the_same_as_for_the_whole() -
         at[0] += len(text)
         return [(a - begin, b - begin) for a, b in every if begin <= a < at[0]]
 
-    for text in (sentences(5_000), "工具の貸し出しは二週間" * 12_000, "call(a,b);" * 15_000):
+    for text in (sentences(2_500), "工具の貸し出しは二週間" * 6_000, "call(a,b);" * 8_000):
         every, at = offsets(text), [0]
         assert chunk(prose(text), watched) == chunk(prose(text), whole)
     assert longest <= 50_000

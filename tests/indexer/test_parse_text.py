@@ -141,5 +141,5 @@ def test_python_that_does_not_compile_is_still_text(source: str) -> None:
 
 @pytest.mark.parametrize("line", ["x", "# ", "`", "[a](", "- a\n", "---\n", "#" * 7, "=\n", "<!-- "])
 def test_a_file_of_one_endless_thing_is_read_in_no_time(line: str) -> None:
-    source = line * (300_000 // len(line))
+    source = line * (100_000 // len(line))
     assert parse(Path("a.md"), source.encode()).text == source
