@@ -14,14 +14,14 @@ from benchmarks import corpus
 from benchmarks.daemons import daemon, percentile, settled, tandem
 
 FILES, EDITS = 2_000, 20
-LONG = 400  # sentences of the files that are edited: about 30 chunks
+SHORT, LONG = 2, 60  # sentences: one chunk, and about 15 in the files that are edited
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory(dir="/tmp") as place:
         home = Path(place)
         data, documents = home / "data", home / "documents"
-        corpus.write(documents, FILES - EDITS, 6)
+        corpus.write(documents, FILES - EDITS, SHORT)
         edited = corpus.write(documents / "long", EDITS, LONG, seed=1)
         first = json.loads(tandem(data, "index", str(documents), "--json"))
         second = json.loads(tandem(data, "index", "--json"))
@@ -54,11 +54,12 @@ def _edit(path: Path, word: str) -> None:
 def _until_found(client: httpx.Client, path: Path, word: str) -> float:
     start = time.monotonic()
     _edit(path, word)
-    while True:
+    while time.monotonic() - start < 60:
         hits = client.post("/search", json={"query": word, "limit": 1}).json()["hits"]
         if hits and word in hits[0]["text"]:
             return time.monotonic() - start
         time.sleep(0.02)
+    raise SystemExit(f"{path} was edited and not found within 60 s")
 
 
 if __name__ == "__main__":
