@@ -17,6 +17,8 @@ from wire import Delivery, Final, Inbox, QueueDown, Wire
 
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0
+# No reader waits longer for a reply.
+TELLING_LIMIT_S = 60.0
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +33,7 @@ async def work(wire: Wire, generate: Generate, *, slots: int, stopped: anyio.Eve
             free.release()
             for delivery in await _take(inbox, free.value, outage):
                 free.acquire_nowait()
-                jobs.start_soon(_serve, inbox, delivery, generate, free, outage)
+                jobs.start_soon(_serve, inbox, delivery, generate, free, stopped)
 
 
 async def _take(inbox: Inbox, slots: int, outage: "_Outage") -> list[Delivery]:
@@ -45,11 +47,11 @@ async def _take(inbox: Inbox, slots: int, outage: "_Outage") -> list[Delivery]:
 
 
 async def _serve(
-    inbox: Inbox, delivery: Delivery, generate: Generate, free: anyio.Semaphore, outage: "_Outage"
+    inbox: Inbox, delivery: Delivery, generate: Generate, free: anyio.Semaphore, stopped: anyio.Event
 ) -> None:
     try:
         final = await _answer(inbox, delivery, generate)
-        await _finish(inbox, delivery, final, outage)
+        await _finish(inbox, delivery, final, stopped)
     except Exception:
         logger.exception("job %s could not be finished", delivery.job.request_id)
     finally:
@@ -88,22 +90,24 @@ async def _answer(inbox: Inbox, delivery: Delivery, generate: Generate) -> Final
     return replace(final, seq=seq + 1)
 
 
-async def _finish(inbox: Inbox, delivery: Delivery, final: Final, outage: "_Outage") -> None:
+async def _finish(inbox: Inbox, delivery: Delivery, final: Final, stopped: anyio.Event) -> None:
+    since = anyio.current_time()
     while True:
         try:
             return await inbox.finish(delivery, final)
         except QueueDown as error:
-            if outage.stopped.is_set():
+            away_s = anyio.current_time() - since
+            if stopped.is_set() or away_s > TELLING_LIMIT_S:
                 logger.warning("job %s: its end could not be told: %s", delivery.job.request_id, error)
                 return None
-            await outage.wait(error)
+            await _pause(away_s, stopped)
 
 
 class _Outage:
-    """The queue is away: one warning, ever longer pauses, one line when it is back."""
+    """The queue gives no jobs: one warning, ever longer pauses, one line when it is back."""
 
     def __init__(self, stopped: anyio.Event) -> None:
-        self.stopped = stopped
+        self._stopped = stopped
         self._since: float | None = None
 
     async def wait(self, error: QueueDown) -> None:
@@ -111,10 +115,15 @@ class _Outage:
         if self._since is None:
             self._since = now
             logger.warning("%s; the worker waits for it", error)
-        with anyio.move_on_after(min(LONGEST_PAUSE_S, max(FIRST_PAUSE_S, now - self._since))):
-            await self.stopped.wait()
+        await _pause(now - self._since, self._stopped)
 
     def end(self) -> None:
         if self._since is not None:
             logger.info("the queue is back after %.1f s", anyio.current_time() - self._since)
         self._since = None
+
+
+async def _pause(away_s: float, stopped: anyio.Event) -> None:
+    """As long again as the queue has been away."""
+    with anyio.move_on_after(min(LONGEST_PAUSE_S, max(FIRST_PAUSE_S, away_s))):
+        await stopped.wait()

@@ -104,10 +104,12 @@ class RedisWire:
             if isinstance(data, QueueDown):
                 raise data
             for reply in self._read(data):
-                if reply.seq > seen + 1:
-                    raise QueueDown(f"Redis at {self._server.where} lost a part of the answer: ask again")
-                if 0 < reply.seq <= seen:
-                    continue
+                # An error ends the answer wherever it stands; anything else must follow on what was seen.
+                if not (isinstance(reply, Final) and reply.error):
+                    if reply.seq > seen + 1:
+                        raise QueueDown(f"Redis at {self._server.where} lost a part of the answer: ask again")
+                    if 0 < reply.seq <= seen:
+                        continue
                 seen = max(seen, reply.seq)
                 yield reply
                 if isinstance(reply, Final):
@@ -249,9 +251,7 @@ class _Ear:
                 async with self._opening:
                     pubsub = self._pubsub or await self._open()
                 self._listeners[channel] = listener
-                # A write that is cancelled closes the connection, and with it everybody's answers.
-                with anyio.CancelScope(shield=True):
-                    await self._server.ask(pubsub.subscribe(channel))
+                await self._server.ask(pubsub.subscribe(channel))
                 await listener.confirmed.wait()
         except TimeoutError as error:
             raise self._server.down(error) from error

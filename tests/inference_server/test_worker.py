@@ -10,6 +10,7 @@ from functools import partial
 import anyio
 import pytest
 from anyio import fail_after
+from redis.asyncio import Redis
 
 from inference_server.engines import EngineFailed, Generate
 from inference_server.engines.echo import echo
@@ -220,6 +221,40 @@ async def test_a_worker_outlives_its_redis_with_one_warning_and_serves_again_whe
             assert [reply.chunk for reply in await ask(wire, "second")] == ["whole", ""]
     assert len(warnings(caplog)) == 2
     assert all("cannot be reached" in warning and str(port) in warning for warning in warnings(caplog))
+
+
+async def test_an_answer_whose_worker_cannot_publish_for_a_while_ends_without_a_splice(
+    port: int, start_redis: StartRedis
+) -> None:
+    start_redis(port, "--user default on nopass ~* &* +@all", "--user gpu on >gpu ~* &* +@all")
+    forbidden, tried = anyio.Event(), anyio.Event()
+
+    async def replies(job: Job) -> AsyncIterator[Reply]:
+        yield Delta("half")
+        await forbidden.wait()
+        try:
+            yield Delta("lost")
+        finally:
+            tried.set()
+
+    with fail_after(5):
+        async with (
+            Redis(port=port) as admin,
+            RedisWire(f"redis://gpu:gpu@127.0.0.1:{port}", patience_s=0.05) as workers_end,
+            RedisWire(f"redis://127.0.0.1:{port}") as wire,
+            working(workers_end, engine(replies)),
+            wire.send(Job("splice", "why?")) as answer,
+        ):
+            assert await anext(answer) == Delta("half", seq=1)
+            await admin.execute_command("ACL SETUSER gpu -publish")
+            forbidden.set()
+            await tried.wait()
+            await admin.execute_command("ACL SETUSER gpu +publish")
+            (final,) = [reply async for reply in answer]
+            assert isinstance(final, Final)
+            assert final.error_code == "restarted"
+            while await admin.xlen("inference_queue"):
+                pass
 
 
 async def test_a_worker_that_cannot_reach_redis_still_stops_when_it_is_told_to(port: int) -> None:

@@ -5,17 +5,20 @@ import logging
 import signal
 import subprocess
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import anyio
 import pytest
 from anyio import fail_after
+from anyio.abc import ByteReceiveStream, ByteSendStream, ByteStream, SocketAttribute
 from redis.asyncio import Redis
 
 from wire import Delta, Final, Inbox, Job, QueueDown
 from wire.redis import GROUP, RedisWire
 
+Carry = Callable[[bytes, ByteStream, ByteStream], Awaitable[None]]
 StartRedis = Callable[..., "subprocess.Popen[bytes]"]
 
 
@@ -49,6 +52,103 @@ async def answer(wire: RedisWire, inbox: Inbox) -> str:
     async with wire.send(Job(uuid.uuid4().hex, "why?")) as replies:
         await serve(inbox)
         return "".join([reply.chunk async for reply in replies])
+
+
+@asynccontextmanager
+async def network(redis_url: str, carry: Carry) -> AsyncGenerator[str]:
+    """A way to Redis on which `carry(block, server, client)` passes on what clients send; EndOfStream from it cuts."""
+    port = int(redis_url.rpartition(":")[2])
+
+    async def back(server: ByteReceiveStream, client: ByteSendStream) -> None:
+        async for block in server:
+            await client.send(block)
+
+    async def connect(client: ByteStream) -> None:
+        async with client, await anyio.connect_tcp("127.0.0.1", port) as server, anyio.create_task_group() as tasks:
+            tasks.start_soon(back, server, client)
+            with suppress(anyio.EndOfStream):
+                while True:
+                    await carry(await client.receive(), server, client)
+            tasks.cancel_scope.cancel()
+
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, connect)
+        yield f"redis://127.0.0.1:{listener.extra(SocketAttribute.local_port)}"
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_job_does_not_exist_before_its_reader_is_known_to_listen(redis_url: str, redis: Any, key: str) -> None:
+    subscribing, go_on = anyio.Event(), anyio.Event()
+
+    async def hold_subscriptions(block: bytes, server: ByteStream, client: ByteStream) -> None:
+        if b"\r\nSUBSCRIBE" in block:
+            subscribing.set()
+            await go_on.wait()
+        await server.send(block)
+
+    with fail_after(5):
+        async with (
+            network(redis_url, hold_subscriptions) as url,
+            RedisWire(url, key) as wire,
+            wire.attach() as inbox,
+            anyio.create_task_group() as tasks,
+        ):
+            tasks.start_soon(answer, wire, inbox)
+            await subscribing.wait()
+            for _ in range(5):
+                assert await wire.workers() <= 1
+                assert await redis.xlen(key) == 0
+            go_on.set()
+
+
+async def test_a_job_whose_sending_was_cut_is_reported_and_never_sent_twice(
+    redis_url: str, redis: Any, key: str
+) -> None:
+    async def cut_after_enqueueing(block: bytes, server: ByteStream, client: ByteStream) -> None:
+        if b"XADD" in block:
+            await client.aclose()
+            await server.send(block)
+            raise anyio.EndOfStream
+        await server.send(block)
+
+    with fail_after(5):
+        async with network(redis_url, cut_after_enqueueing) as url, RedisWire(url, key) as wire:
+            with pytest.raises(QueueDown):
+                async with wire.send(Job("cut", "why?")):
+                    pass
+            while not await redis.xlen(key):
+                pass
+    assert await redis.xlen(key) == 1
+
+
+async def test_a_subscription_that_was_made_again_behind_our_back_ends_its_answer(redis_url: str, key: str) -> None:
+    go_on = anyio.Event()
+
+    async def subscribe_again(block: bytes, server: ByteStream, client: ByteStream) -> None:
+        await server.send(block)
+        if b"\r\nSUBSCRIBE" in block:
+            tasks.start_soon(later, block, server)
+
+    async def later(block: bytes, server: ByteStream) -> None:
+        await go_on.wait()
+        await server.send(block)
+
+    with fail_after(5):
+        async with (
+            anyio.create_task_group() as tasks,
+            network(redis_url, subscribe_again) as url,
+            RedisWire(url, key) as wire,
+            wire.send(Job("again", "why?")) as replies,
+        ):
+            go_on.set()
+            with pytest.raises(QueueDown):
+                await anext(replies)
+
+
+async def test_an_error_of_the_users_body_leaves_as_it_is(redis_url: str, key: str) -> None:
+    with pytest.raises(TimeoutError, match="mine"):
+        async with RedisWire(redis_url, key) as wire, wire.attach():
+            raise TimeoutError("mine")
 
 
 async def test_after_the_final_nothing_is_pending_and_the_stream_is_empty(
@@ -152,7 +252,7 @@ async def test_an_entry_that_is_no_job_is_answered_where_it_can_be_logged_and_go
                 pass
             assert (json.loads(message["data"])["error_code"] == "invalid_job") is told
             assert await answer(wire, inbox) == "ok"
-    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert [record.levelno for record in caplog.records if record.name == "wire.redis"] == [logging.WARNING]
 
 
 async def test_a_worker_whose_slots_are_busy_still_counts_and_its_beat_takes_no_job(
@@ -200,7 +300,9 @@ async def test_a_reply_that_cannot_be_read_ends_the_answer_in_words(wire: RedisW
             assert isinstance(final, Final) and final.error and final.error_code == "engine"
 
 
-async def test_readers_that_give_up_at_any_moment_cost_no_connection(wire: RedisWire, redis: Any) -> None:
+async def test_readers_that_give_up_at_any_moment_cost_no_connection_and_disturb_nobody(
+    wire: RedisWire, redis: Any
+) -> None:
     async def give_up_after(steps: int) -> None:
         with anyio.CancelScope() as scope:
             async with anyio.create_task_group() as tasks:
@@ -214,9 +316,14 @@ async def test_readers_that_give_up_at_any_moment_cost_no_connection(wire: Redis
         scope.cancel()
 
     with fail_after(5):
-        async with anyio.create_task_group() as tasks:
-            for n in range(200):
-                tasks.start_soon(give_up_after, n)
+        async with wire.send(Job("steady", "why?")) as steady:
+            for n in range(50):
+                await give_up_after(n)
+            async with anyio.create_task_group() as tasks:
+                for n in range(150):
+                    tasks.start_soon(give_up_after, n)
+            await redis.publish("result:steady", '{"chunk": "still here"}')
+            assert await anext(steady) == Delta("still here")
         async with wire.attach() as inbox:
             while await inbox.take(200):
                 pass
