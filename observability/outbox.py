@@ -23,7 +23,7 @@ logger = logging.getLogger("tandem.traces")
 ROOM = 2_048  # spans that wait at most; the oldest goes first
 BATCH = 128  # spans in one request: about a megabyte when each carries five passages
 ANSWER_S = 5.0
-LEAVE_S = 1.2  # what the end of the process may wait for the last spans
+LEAVE_S = 1.0  # what the end of the process may wait for the last spans; Python's own end takes half a second more
 LONGEST_PAUSE_S = 30.0
 WARN_AGAIN_S = 600.0  # a collector that comes and goes is not a flood of warnings
 
