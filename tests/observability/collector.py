@@ -39,7 +39,7 @@ class Collector:
 
 
 @contextmanager
-def collecting(answer: int | Literal["nothing"] = 200) -> Generator[Collector]:
+def collecting(answer: int | Literal["nothing"] = 200, port: int = 0) -> Generator[Collector]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -56,7 +56,7 @@ def collecting(answer: int | Literal["nothing"] = 200) -> Generator[Collector]:
         def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     server.daemon_threads = True
     server.block_on_close = False
     collector = Collector(f"http://127.0.0.1:{server.server_port}", answer)
