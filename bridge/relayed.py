@@ -14,6 +14,8 @@ from bridge.folder import Folder, Unusable
 from bridge.relay import relay, say
 from bridge.settings import WrongSetting, load
 
+_GRACE_S = 1.0
+
 
 def relayed(data: str | None, watch: Sequence[str]) -> int:
     """Serves until stdin ends; returns the exit status. stdout carries JSON-RPC only."""
@@ -29,7 +31,8 @@ def relayed(data: str | None, watch: Sequence[str]) -> int:
     daemon = [sys.executable, "-m", "bridge.cli", "up", *folders, "--data", str(settings.data)]
     if folders:
         threading.Thread(target=_add, args=(folders, sockets[1]), daemon=True).start()
-    relay(sockets[0], daemon, str(folder.log))
+    # `up` waits by itself for whoever has the data folder: where it ends, no other daemon is on its way for long.
+    relay(sockets[0], daemon, str(folder.log), grace_s=_GRACE_S)
     return 0
 
 

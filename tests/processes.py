@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,8 @@ _KEPT = ("PATH", "HOME", "TMPDIR", "XDG_CACHE_HOME", "LD_LIBRARY_PATH", "TANDEM_
 _COMMAND_S = 60
 
 Found = TypeVar("Found")
+Settings = Mapping[str, str]
+NONE: Settings = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,33 +67,26 @@ class Place:
     def command(self, command: str, *words: str | Path) -> list[str]:
         return [*TANDEM, command, "--data", str(self.data), *map(str, words)]
 
-    async def tandem(
-        self,
-        command: str,
-        *words: str | Path,
-        before: Sequence[str] = (),
-        stdout: int = subprocess.PIPE,
-        **settings: str,
-    ) -> Ended:
-        """Runs a command to its end. `before` is what stands before it, as in `nice tandem …`."""
+    async def tandem(self, command: str, *words: str | Path, stdin: bytes = b"", settings: Settings = NONE) -> Ended:
+        """Runs a command to its end."""
         with anyio.fail_after(_COMMAND_S):
             ended = await anyio.run_process(
-                [*before, *self.command(command, *words)],
-                stdin=subprocess.DEVNULL,
-                stdout=stdout,
-                check=False,
-                cwd=self.folder,
-                env=environment(**settings),
+                self.command(command, *words), input=stdin, check=False, cwd=self.folder, env=environment(settings)
             )
-        out, err = (ended.stdout or b"").decode(), ended.stderr.decode()
+        out, err = ended.stdout.decode(), ended.stderr.decode()
         assert "Traceback" not in out + err, out + err
         return Ended(ended.returncode, out, err)
 
     @asynccontextmanager
-    async def program(self, command: str, *words: str | Path, **settings: str) -> AsyncGenerator["Program"]:
-        """A command under way. On leaving it is told to stop, if it has not, and must end well."""
+    async def program(
+        self, command: str, *words: str | Path, before: Sequence[str] = (), settings: Settings = NONE
+    ) -> AsyncGenerator["Program"]:
+        """A command under way. On leaving it is told to stop, if it has not ended, and must end well."""
         process = await anyio.open_process(
-            self.command(command, *words), stdin=subprocess.DEVNULL, cwd=self.folder, env=environment(**settings)
+            [*before, *self.command(command, *words)],
+            stdin=subprocess.DEVNULL,
+            cwd=self.folder,
+            env=environment(settings),
         )
         program = Program(process)
         async with process, anyio.create_task_group() as tasks:
@@ -106,11 +101,12 @@ class Place:
         assert "Traceback" not in program.err, program.err
 
     @asynccontextmanager
-    async def daemon(self, *words: str | Path, **settings: str) -> AsyncGenerator["Daemon"]:
-        """`tandem up`, once it answers; with `--port 0` unless the words say otherwise."""
-        port = () if "--port" in words else ("--port", "0")
-        async with self.program("up", *words, *port, **settings) as program:
-            where = (await program.says("Tandem answers at")).split()[4]
+    async def daemon(
+        self, *folders: Path, before: Sequence[str] = (), settings: Settings = NONE
+    ) -> AsyncGenerator["Daemon"]:
+        """`tandem up`, once it answers, on a port of its own."""
+        async with self.program("up", *folders, "--port", "0", before=before, settings=settings) as program:
+            where = (await program.says("Tandem answers at http")).split()[4]
             async with httpx.AsyncClient(base_url=where, timeout=20, trust_env=False) as http:
                 yield Daemon(self, program, where, http)
 
@@ -166,6 +162,10 @@ class Daemon:
         response = await self.http.post("/search", json={"query": query, **more})
         return response.raise_for_status().json()["hits"]
 
+    async def reads(self, query: str) -> str:
+        """The texts of all hits."""
+        return "\n".join(hit["text"] for hit in await self.hits(query))
+
     async def status(self) -> dict[str, Any]:
         return (await self.http.get("/status")).raise_for_status().json()
 
@@ -174,8 +174,8 @@ class Daemon:
 
         async def state() -> dict[str, Any] | None:
             status = await self.status()
-            is_done = status["as_of"] and not status["pending"] and status["documents"] == documents
-            return status if is_done else None
+            waits = status["pending"] or status["state"] != "idle" or not status["as_of"]
+            return status if not waits and status["documents"] == documents else None
 
         return await until(state, within_s=30)
 
@@ -188,8 +188,8 @@ async def until(look: Callable[[], Awaitable[Found | None]], within_s: float = 1
         return found
 
 
-def environment(**settings: str) -> dict[str, str]:
-    return {name: os.environ[name] for name in _KEPT if name in os.environ} | settings
+def environment(settings: Settings = NONE) -> dict[str, str]:
+    return {name: os.environ[name] for name in _KEPT if name in os.environ} | dict(settings)
 
 
 @contextmanager

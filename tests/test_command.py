@@ -9,7 +9,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from tests.processes import Ended, Place, place, place_with_examples
+from tests.processes import Ended, Place, environment, place, place_with_examples
 
 QUESTION = "How long does the backup keep snapshots?"
 KEPT = "14 days, then one a week for 8 weeks, then one a month for 18 months."
@@ -71,7 +71,9 @@ async def into_nothing(here: Place) -> Ended:
     reading, writing = os.pipe()
     os.close(reading)
     try:
-        return await here.tandem("ls", stdout=writing)
+        command = here.command("ls")
+        ended = await anyio.run_process(command, stdout=writing, check=False, cwd=here.folder, env=environment())
+        return Ended(ended.returncode, "", ended.stderr.decode())
     finally:
         os.close(writing)
 
@@ -232,7 +234,7 @@ async def refused(here: Place, served: dict[str, Ended]) -> AsyncGenerator[dict[
             told = tuple(word.format_map(paths) for word in wrong.told)
             settings = {name: word.format_map(paths) for name, word in wrong.settings.items()}
             async with few:
-                outcomes[name] = Wrong((), told, wrong.status), await here.tandem(*words, **settings)
+                outcomes[name] = Wrong((), told, wrong.status), await here.tandem(*words, settings=settings)
 
         async with anyio.create_task_group() as tasks:
             for name, wrong in WRONG.items():

@@ -1,0 +1,396 @@
+"""`tandem up` in a process of its own: it follows the files, answers over HTTP, shares the index and ends in order."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import uuid
+from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from redis.asyncio import Redis
+
+from bridge.folder import Folder, held
+from tests.conftest import free_port
+from tests.fake_ollama import DIMENSIONS, PROBE, FakeOllama, fake_ollama
+from tests.processes import Daemon, Ended, Place, place, until
+
+GOOD = 2
+BAD = {
+    "broken.pdf": (b"%PDF-1.7\nnothing of a PDF follows", "PDF"),
+    "binary.md": (b"\x00\x01\x02\xff" * 400, "binary"),
+    "locked.md": ("# Locked\n\nNobody may read that the code is 4711.", "permission was denied"),
+}
+
+
+@pytest.fixture(scope="module")
+async def daemon() -> AsyncGenerator[Daemon]:
+    """A daemon over two good documents and those of BAD, as a user to whom a file's mode means something."""
+    with place() as here:
+        here.write("docs/kiln.md", "# The kiln\n\nThe kiln cools for twelve hours before anybody opens its door.\n")
+        here.write("docs/lease.md", "# The lease\n\nA worker's lease is renewed every five seconds.\n")
+        for name, (content, _) in BAD.items():
+            here.write(f"docs/{name}", content)
+        (here.docs / "locked.md").chmod(0)
+        async with here.daemon(here.docs, before=without_power()) as daemon:
+            await daemon.in_step(GOOD)
+            yield daemon
+
+
+def without_power() -> list[str]:
+    """What takes root's power to read every file."""
+    if os.geteuid():
+        return []
+    powers = "-dac_override,-dac_read_search"
+    command = ["setpriv", f"--bounding-set={powers}", f"--inh-caps={powers}"]
+    with suppress(OSError):
+        if subprocess.run([*command, "true"], check=False).returncode == 0:
+            return command
+    return []
+
+
+# --- files
+
+
+@pytest.mark.parametrize("name", BAD)
+async def test_a_file_that_cannot_be_indexed_is_named_with_its_reason(daemon: Daemon, name: str) -> None:
+    if name == "locked.md" and not os.geteuid() and not without_power():
+        pytest.skip("root reads every file, and there is no setpriv to stop it")
+    failed = {Path(one["path"]).name: one["reason"] for one in (await daemon.status())["failed"]}
+    assert BAD[name][1] in failed[name]
+    assert name not in {Path(hit["path"]).name for hit in await daemon.hits("the code is 4711")}
+
+
+async def test_failed_files_are_counted_and_are_no_failure_of_the_command(daemon: Daemon) -> None:
+    ended = await daemon.place.tandem("index", "--json")
+    assert ended.status == 0
+    assert (ended.json["unchanged"], ended.json["failed"]) == (GOOD, len(BAD))
+
+
+async def test_a_new_file_an_edit_a_rename_and_a_deletion_are_followed(daemon: Daemon) -> None:
+    async def files_that_say(text: str) -> set[str]:
+        return {Path(hit["path"]).name for hit in await daemon.hits(f"spindle {text}") if text in hit["text"]}
+
+    async def one_says(name: str, text: str) -> bool:
+        return await files_that_say(text) == {name}
+
+    path = daemon.place.write("docs/lathe.md", "# The lathe\n\nIts spindle turns at 3400 rpm.\n")
+    await until(lambda: one_says("lathe.md", "3400 rpm"))
+    path.write_text("# The lathe\n\nIts spindle was slowed to 2100 rpm.\n")
+    await until(lambda: one_says("lathe.md", "2100 rpm"))
+    assert await files_that_say("3400 rpm") == set()
+    path.rename(path.with_name("turning.md"))
+    await until(lambda: one_says("turning.md", "2100 rpm"))
+    path.with_name("turning.md").unlink()
+
+    async def nobody_says() -> bool:
+        return not await files_that_say("2100 rpm")
+
+    await until(nobody_says)
+    await daemon.in_step(GOOD)
+
+
+async def test_a_folder_that_is_added_to_a_running_daemon_is_watched_from_then_on(daemon: Daemon) -> None:
+    more = daemon.place.write("more/loom.md", "# The loom\n\nThe loom has eight shafts.\n").parent
+    ended = await daemon.place.tandem("index", "--json", more)
+    assert (ended.status, ended.json["added"], ended.json["embedded_chunks"]) == (0, 1, 1)
+    assert str(more) in (await daemon.status())["roots"]
+    daemon.place.write("more/warp.md", "# The warp\n\nThe warp is wound on the beam with 400 ends.\n")
+
+    async def found() -> bool:
+        return "400 ends" in await daemon.reads("how many ends has the warp")
+
+    await until(found)
+
+
+# --- one index, several processes
+
+
+async def test_a_second_daemon_on_the_index_is_told_who_holds_it_and_the_first_goes_on(daemon: Daemon) -> None:
+    second = await daemon.place.tandem("up", "--port", "0")
+    pid = json.loads((daemon.place.data / "lock").read_text())["pid"]
+    assert second.status == 1
+    assert f"{daemon.place.data} is in use by process {pid} (`tandem up`, since " in second.err
+    assert "stop it with `tandem down`, or use another folder with --data" in second.err
+    # A second opening of the store would have broken the first one's next flush.
+    path = daemon.place.write("docs/after.md", "# After\n\nThe bandsaw was sharpened afterwards.\n")
+
+    async def found() -> bool:
+        return "bandsaw" in await daemon.reads("bandsaw")
+
+    await until(found)
+    path.unlink()
+    assert (await daemon.in_step(GOOD + 2))["warnings"] == []
+
+
+async def test_a_port_that_is_taken_leaves_the_socket_to_serve() -> None:
+    with place() as here, socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        async with here.program("up", "--port", port) as program:
+            assert "choose another with --port" in await program.says(f"port {port} at 127.0.0.1 is not to be had")
+            assert str(Folder(here.data).http_socket) in await program.says("Tandem answers at the socket")
+            status = await here.tandem("status", "--json")
+            assert (status.status, status.json["state"]) == (0, "idle")
+
+
+# --- the end
+
+
+async def test_a_daemon_ends_in_order_however_it_is_told_also_while_clients_are_connected() -> None:
+    async def ends(how: signal.Signals | None) -> None:
+        with place() as here:
+            folder = Folder(here.data)
+            async with here.daemon() as daemon, await anyio.connect_unix(str(folder.mcp_socket)):
+                await daemon.status()  # leaves its connection open
+                if how:
+                    assert await daemon.program.stop(how) == 0
+                else:
+                    assert (await here.tandem("down")).status == 0
+                    # The next daemon may come at once.
+                    assert not held(folder)
+                    with anyio.fail_after(8):
+                        assert await daemon.program.process.wait() == 0
+            assert not folder.http_socket.exists()
+            assert not folder.mcp_socket.exists()
+            assert not held(folder)
+            assert daemon.program.out == ""
+
+    async with anyio.create_task_group() as tasks:
+        for how in (signal.SIGTERM, signal.SIGINT, None):
+            tasks.start_soon(ends, how)
+
+
+# --- HTTP
+
+
+async def test_an_answer_over_http_is_events_as_the_seed_document_has_them(daemon: Daemon) -> None:
+    response = await daemon.http.post("/build-context", json={"text": "How long does the kiln cool?"})
+    assert response.headers["content-type"].startswith("text/event-stream")
+    *events, done = [event.split("\n") for event in response.text.removesuffix("\n\n").split("\n\n")]
+    assert done == ["data: [DONE]"]
+    assert all(re.fullmatch(r"id: [0-9a-f]+:0-\d+", event[0]) for event in events)
+    *pieces, final = [json.loads(event[1].removeprefix("data: ")) for event in events]
+    assert pieces == [{"chunk": piece["chunk"], "is_final": False} for piece in pieces]
+    assert (final["chunk"], final["is_final"]) == ("", True)
+    assert final["answer"] == "".join(piece["chunk"] for piece in pieces)
+    assert "The kiln cools for twelve hours before anybody opens its door. [1]" in final["answer"]
+    assert final["citations"][0]["path"] == str(daemon.place.docs / "kiln.md")
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "told"),
+    [
+        ("/search", {"query": ""}, 400, "the query is empty"),
+        ("/search", {"query": "x", "limit": 0}, 400, "expected to be 1 to 100"),
+        ("/search", {"query": "x", "in": " "}, 400, "`in` was expected to be a glob"),
+        ("/search", {"query": "x" * 1_000_000}, 400, "the query has 1,000,000 characters; at most 10,000"),
+        ("/search", {"query": "x" * 2_000_000}, 413, "at most 1048576 bytes"),
+        ("/build-context", {"text": " "}, 400, "the query is empty"),
+        ("/build-context", {"text": "x" * 2_000_000}, 413, "at most 1048576 bytes"),
+        ("/index", {"folders": ["/"]}, 404, "no such path here"),
+        ("/stop", {}, 404, "no such path here"),
+    ],
+    ids=["empty", "limit", "glob", "1 MB", "2 MB", "blank question", "endless question", "index", "stop"],
+)
+async def test_bad_input_over_http_is_refused_in_words(
+    daemon: Daemon, path: str, body: dict[str, Any], status: int, told: str
+) -> None:
+    response = await daemon.http.post(path, json=body)
+    assert response.status_code == status
+    assert told in response.json()["error"]["message"]
+
+
+# --- a worker in another process
+
+
+async def ask(daemon: Daemon, question: str) -> dict[str, Any]:
+    """The answer's last event."""
+    response = await daemon.http.post("/build-context", json={"text": question})
+    *_, final, done = response.text.removesuffix("\n\n").split("\n\n")
+    assert done == "data: [DONE]"
+    return json.loads(final.partition("data: ")[2])
+
+
+async def test_a_worker_in_another_process_answers_through_redis(redis_url: str) -> None:
+    key = uuid.uuid4().hex
+    wired = {"REDIS_URL": redis_url, "REDIS_STREAM_KEY": key}
+    with place() as here:
+        here.write("docs/kiln.md", "# The kiln\n\nThe kiln cools for twelve hours.\n")
+        async with here.daemon(here.docs, settings=wired) as daemon:
+            await daemon.in_step(1)
+            first = await ask(daemon, "How long does the kiln cool?")
+            assert first["engine"] == "extractive"
+            assert f"no worker listens at redis {key}; start one with `tandem worker`" in first["degraded"][0]
+            async with (
+                here.program("worker", "--engine", "extractive", settings=wired) as worker,
+                Redis.from_url(redis_url) as redis,  # pyright: ignore[reportUnknownMemberType]
+            ):
+
+                async def listens() -> bool:
+                    return (await daemon.status())["workers"] == 1
+
+                await until(listens)
+                second = await ask(daemon, "How long does the kiln cool?")
+                assert "The kiln cools for twelve hours. [1]" in second["answer"]
+                assert (second["engine"], second["degraded"]) == ("extractive", [])
+                (group,) = await redis.xinfo_groups(key)
+                # It was this job that came through the stream, and it is acknowledged.
+                assert (group["name"], group["pending"], group["entries-read"]) == (b"gpu_workers", 0, 1)
+                assert await worker.stop() == 0
+                assert "finishing what is in flight" in worker.err
+
+
+async def test_a_worker_waits_for_a_redis_that_comes_later(start_redis: Callable[[int], object], port: int) -> None:
+    with place() as here:
+        async with here.program(
+            "worker", "--engine", "echo", settings={"REDIS_URL": f"redis://127.0.0.1:{port}"}
+        ) as worker:
+            down = await worker.says("the worker waits for it")
+            assert f"Redis at 127.0.0.1:{port} cannot be reached: start it, or set REDIS_URL right" in down
+            start_redis(port)
+            await worker.says("the queue is back after")
+            assert worker.err.count("the worker waits for it") == 1
+
+
+# --- parts that are away
+
+
+@pytest.fixture(scope="module")
+async def indexed() -> AsyncGenerator[Place]:
+    """An index made with the model of the default install; no daemon runs."""
+    with place() as here:
+        here.write("docs/kiln.md", "# The kiln\n\nThe kiln cools for twelve hours.\n")
+        assert (await here.tandem("index", here.docs)).status == 0
+        yield here
+
+
+@pytest.fixture(scope="module")
+async def away(indexed: Place) -> dict[str, Ended]:
+    """What `ask` says while the engine that was set is not there."""
+    nobody = f"127.0.0.1:{free_port()}"
+    redis = {"TANDEM_ENGINE": "redis", "REDIS_URL": f"redis://{nobody}"}
+    settings = {
+        "redis": redis,
+        "refuse": redis | {"TANDEM_NO_WORKER": "refuse"},
+        "openai": {"TANDEM_ENGINE": "openai", "OPENAI_BASE_URL": f"http://{nobody}/v1", "TANDEM_MODEL": "llama3.1"},
+    }
+    said: dict[str, Ended] = {}
+
+    async def run(name: str) -> None:
+        data = shutil.copytree(indexed.data, indexed.folder / name)
+        said[name] = await indexed.tandem(
+            "ask", "How long does the kiln cool?", "--data", data, settings=settings[name]
+        )
+
+    async with anyio.create_task_group() as tasks:
+        for name in settings:
+            tasks.start_soon(run, name)
+    return said
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("redis", "note: Redis at 127.0.0.1:"),
+        ("openai", "note: openai llama3.1: no model server answers at http://127.0.0.1:"),
+    ],
+)
+async def test_while_the_engine_is_away_the_extractive_one_answers_and_says_so(
+    away: dict[str, Ended], name: str, told: str
+) -> None:
+    ended = away[name]
+    assert ended.status == 0
+    assert "The kiln cools for twelve hours. [1]" in ended.out
+    assert told in ended.err
+    assert "start it" in ended.err
+    assert "answered by extractive" in ended.err
+
+
+async def test_who_refuses_a_substitute_gets_an_error_instead(away: dict[str, Ended]) -> None:
+    ended = away["refuse"]
+    assert (ended.status, ended.out) == (1, "")
+    assert "cannot be reached: start it, or set REDIS_URL right" in ended.err
+
+
+# --- an embedder of another process
+
+
+@pytest.fixture(scope="module")
+async def ollama() -> AsyncGenerator[FakeOllama]:
+    async with fake_ollama() as fake:
+        yield fake
+
+
+def by_ollama(url: str) -> dict[str, str]:
+    return {"TANDEM_EMBED": "ollama", "OLLAMA_HOST": url}
+
+
+async def test_an_index_by_ollama_has_its_dimensions_and_prefixes_and_is_waited_for(ollama: FakeOllama) -> None:
+    settings = by_ollama(ollama.url)
+    with place() as here:
+        here.write("docs/kiln.md", "# The kiln\n\nThe kiln cools for twelve hours.\n")
+        ollama.hold()
+        async with here.program("index", "--json", here.docs, settings=settings) as first:
+            await ollama.has_documents()
+            # Stopped by Ctrl-C in the middle, it loses nothing and says nothing about it.
+            assert (await first.stop(signal.SIGINT), first.err) == (130, "")
+        ollama.hold()
+        async with here.program("index", "--json", here.docs, settings=settings) as second:
+            await ollama.has_documents()
+            async with here.program("search", "--json", "kiln cools", settings=settings) as search:
+                waiting = await search.says("waiting:")
+                assert f"in use by process {second.process.pid} (`tandem index`" in waiting
+                assert "let it end, or use another folder with --data" in waiting
+                ollama.go_on.set()
+                assert await search.process.wait() == 0
+            assert await second.process.wait() == 0
+        assert json.loads(second.out)["added"] == 1
+        (hit,) = json.loads(search.out)["hits"]
+        assert hit["dense_score"] > 0.5
+        status = (await here.tandem("status", "--json", settings=settings)).json
+        assert status["embedding"].startswith("ollama:nomic-embed-text@")
+        assert status["embedding"].endswith(f":{DIMENSIONS}")
+    documents = [text for text in ollama.texts if text.startswith("search_document: ") and text != PROBE]
+    assert all("twelve hours" in text for text in documents)
+    assert "search_query: kiln cools" in ollama.texts
+
+
+async def test_an_ollama_that_is_not_there_or_has_not_the_model_is_told_with_what_to_do(ollama: FakeOllama) -> None:
+    nobody = f"http://127.0.0.1:{free_port()}"
+    with place() as here:
+        away = await here.tandem("index", here.docs, settings=by_ollama(nobody))
+        assert away.status == 1
+        assert f"Ollama at {nobody} cannot be reached" in away.err
+        assert "start it with `ollama serve`, set OLLAMA_HOST, or unset TANDEM_EMBED" in away.err
+        missing = await here.tandem("index", here.docs, settings=by_ollama(ollama.url) | {"EMBEDDING_MODEL": "bge-m3"})
+        assert missing.status == 1
+        assert f"Ollama at {ollama.url} has no model bge-m3; run `ollama pull bge-m3` there" in missing.err
+
+
+async def test_a_model_that_differs_from_the_index_changes_nothing(indexed: Place, ollama: FakeOllama) -> None:
+    def store() -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in (indexed.data / "store").rglob("*") if path.is_file()}
+
+    before = store()
+    indexed.write("docs/new.md", "# New\n\nThis is not to be embedded by another model.\n")
+    other = await indexed.tandem("index", settings=by_ollama(ollama.url))
+    assert other.status == 1
+    for told in (
+        "was made with onnx-int8:all-MiniLM-L6-v2@",
+        f"the settings now say ollama:nomic-embed-text@nomic-embed-:{DIMENSIONS}",
+        "nothing was changed",
+        "Set EMBEDDING_MODEL and TANDEM_EMBED back, or use another folder with --data",
+    ):
+        assert told in other.err
+    assert before
+    assert store() == before
+    after = await indexed.tandem("search", "--json", "kiln")
+    assert [Path(hit["path"]).name for hit in after.json["hits"]] == ["kiln.md"]
+    assert after.json["degraded"] == []
