@@ -75,8 +75,8 @@ async def asked(receiver: Receiver, redis_url: str) -> AsyncGenerator[Asked]:
     with place() as here:
         write_notes(here)
         async with (
-            here.program("worker", "--engine", "echo", **settings),
-            here.daemon(here.docs, **settings) as daemon,
+            here.program("worker", "--engine", "echo", settings=settings),
+            here.daemon(here.docs, settings=settings) as daemon,
             RedisWire(redis_url, key=settings["REDIS_STREAM_KEY"]) as wire,
         ):
             await daemon.in_step(len(NOTES))
@@ -116,7 +116,7 @@ async def call(client: Client, tool: str, **arguments: str) -> dict[str, Any]:
 def over_stdio(asked: Asked) -> Client:
     here = asked.daemon.place
     python, *words = here.command("mcp")
-    relay = StdioServerParameters(command=python, args=words, env=environment(**asked.settings), cwd=here.folder)
+    relay = StdioServerParameters(command=python, args=words, env=environment(asked.settings), cwd=here.folder)
     return Client(relay)
 
 
@@ -235,9 +235,8 @@ async def asked_without_a_daemon(
     receiver: Receiver, question: str, count: int, settings: dict[str, str]
 ) -> tuple[int, list[Span]]:
     """`tandem ask` on an empty index: its exit status, and the `count` spans of its trace."""
-    made: dict[str, Any] = settings | sending_to(receiver)
     with place() as here:
-        ended = await here.tandem("ask", question, **made)
+        ended = await here.tandem("ask", question, settings=settings | sending_to(receiver))
     root = ("CHAIN", question)
     [chain] = await receiver.once_there(1, lambda span: (span.kind, span.attributes.get("input.value")) == root)
     return ended.status, await receiver.once_there(count, lambda span: span.trace == chain.trace)
@@ -246,12 +245,14 @@ async def asked_without_a_daemon(
 async def test_a_collector_that_is_away_and_then_hangs_is_one_warning_and_holds_up_nothing(port: int) -> None:
     endpoint = f"http://127.0.0.1:{port}"
     with place() as here:
-        async with here.daemon(PHOENIX_COLLECTOR_ENDPOINT=endpoint) as daemon:
+        async with here.daemon(settings={"PHOENIX_COLLECTOR_ENDPOINT": endpoint}) as daemon:
             await ask(daemon, "Is anybody there?")
             warning = await warned(daemon)
             assert f"{endpoint}/v1/traces cannot be reached" in warning
-            with collecting("nothing", port) as hanging:
-                await anyio.to_thread.run_sync(hanging.request)  # it gets no answer
+            with collecting(503, port) as collector:
+                await anyio.to_thread.run_sync(collector.request)  # fails too
+                collector.answer = "nothing"
+                await anyio.to_thread.run_sync(collector.request)  # hangs
                 with anyio.fail_after(ANSWER_S):
                     for n in range(10):
                         await ask(daemon, f"Does question {n} wait?")
@@ -262,7 +263,7 @@ async def test_a_collector_that_is_away_and_then_hangs_is_one_warning_and_holds_
 @pytest.mark.slow
 async def test_a_collector_that_hangs_from_the_start_is_one_warning_too() -> None:
     with collecting("nothing") as hanging, place() as here:
-        async with here.daemon(PHOENIX_COLLECTOR_ENDPOINT=hanging.url) as daemon:
+        async with here.daemon(settings={"PHOENIX_COLLECTOR_ENDPOINT": hanging.url}) as daemon:
             await ask(daemon, "Is anybody there?")
             warning = await warned(daemon)
             assert f"{hanging.url}/v1/traces did not answer within" in warning
@@ -292,8 +293,8 @@ async def test_a_private_phoenix_keeps_nobody_waiting_has_the_trace_and_ends_wit
 
 @asynccontextmanager
 async def with_a_private_phoenix(here: Place) -> AsyncGenerator[Daemon]:
-    words = (here.docs, "--phoenix", "--port", "0")
-    async with here.program("up", *words, TANDEM_PHOENIX_PYTHON=phoenix_python()) as program:
+    words, settings = ("--phoenix", "--port", "0"), {"TANDEM_PHOENIX_PYTHON": phoenix_python()}
+    async with here.program("up", here.docs, *words, settings=settings) as program:
         where = (await program.says("Tandem answers at http")).split()[4]
         async with httpx.AsyncClient(base_url=where, timeout=20, trust_env=False) as http:
             yield Daemon(here, program, where, http)
