@@ -46,6 +46,8 @@ def run(arguments: argparse.Namespace) -> int:
     logging.basicConfig(stream=sys.stderr, format="tandem: %(message)s", level=logging.INFO)
     for noisy in ("httpx", "httpcore", "httpx2", "mcp", "uvicorn.error", "trafilatura", "ollama"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # Of a parser that Ctrl-C ended before us it warns in words that help nobody.
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
     try:
         settings = load(arguments.data)
         anyio.run(_COMMANDS[arguments.command], arguments, settings)

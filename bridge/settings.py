@@ -126,8 +126,10 @@ def _named(values: Mapping[str, str], source: str, strict: bool = False) -> list
             if word.strip():
                 found.append((field.name, (word, source)))
         elif (strict or name.startswith("TANDEM_")) and not name.startswith("TANDEM_TEST_"):
-            near = get_close_matches(name.upper(), _NAMES, 1)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            # What is wrong may be the prefix alone.
+            stems = {known.removeprefix("TANDEM_"): known for known in _NAMES}
+            near = get_close_matches(name.upper().removeprefix("TANDEM_"), stems, 1)
+            hint = f"; did you mean {stems[near[0]]}?" if near else ""
             raise WrongSetting(f"{source} sets {name}, which is no setting of Tandem{hint}")
     return found
 
