@@ -32,7 +32,7 @@ from indexer.store.edge import open_edge
 from observability.traces import Off
 
 CHUNKS, FILES, QUERIES = 20_000, 1_000, 400
-NEW_FILES = 400
+NEW_FILES = 60
 QUERY_EVERY_S = 0.1
 
 
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 async def measure(home: Path) -> None:
-    paths = corpus.write(home / "documents", FILES, 250)
+    paths = corpus.write(home / "documents", FILES, 72)
     more = home / "more"
     corpus.write(more, NEW_FILES, 60, seed=1)
     settings = Settings(home / "data", embedding_model="all-MiniLM-L6-v2", engine="extractive")

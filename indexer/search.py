@@ -64,7 +64,7 @@ async def search(
             terms = lexical.terms(query)
             depth = max(_DEPTH, 2 * limit)
             rankings = await index.store.search(vector, lexical.query_vector(terms), depth, documents)
-            ranked = _ranked(index.catalog, terms[:_QUERY_TERMS].tolist(), rankings, depth, weights)
+            ranked = _ranked(index.catalog, terms[:_QUERY_TERMS].tolist(), rankings, depth, limit, weights)
             hits = _merged(ranked, limit) if merge else [_hit([one]) for one in ranked[:limit]]
             found = Found(tuple(hits), freshness, degraded)
         _describe(span, found)
@@ -108,13 +108,15 @@ def documents_within(catalog: Catalog, within: str | None) -> list[Listed]:
 
 
 def _ranked(
-    catalog: Catalog, terms: Sequence[int], rankings: Rankings, depth: int, weights: fusion.Weights
+    catalog: Catalog, terms: Sequence[int], rankings: Rankings, depth: int, limit: int, weights: fusion.Weights
 ) -> list[_Ranked]:
+    """The best fused candidates, more than `limit`; the best of them are ordered by the second stage too."""
     scores = fusion.fuse(rankings.dense, rankings.lexical, depth, weights.dense)
+    best = sorted(scores, key=lambda id_: (-scores[id_], id_))[: max(_SECOND_STAGE, 2 * limit)]
     # A point without its row in the catalog belongs to a deleted or not yet recorded document.
-    candidates = catalog.candidates(list(scores))
-    best = sorted(candidates, key=lambda id_: (-scores[id_], id_))[:_SECOND_STAGE]
-    near = fusion.proximity(terms, {id_: lexical.unpack(candidates[id_].chunk.terms) for id_ in best})
+    candidates = catalog.candidates(best)
+    looked_at = [id_ for id_ in best if id_ in candidates][:_SECOND_STAGE]
+    near = fusion.proximity(terms, {id_: lexical.unpack(candidates[id_].chunk.terms) for id_ in looked_at})
     for id_, nearness in near.items():
         scores[id_] += weights.proximity * nearness
     dense, words = dict(rankings.dense), dict(rankings.lexical)
