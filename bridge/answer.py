@@ -87,7 +87,7 @@ async def _parts(
                         if reply.error_code == "engine" and not text and route is not routes[-1]:
                             passed.append(f"{route.label}: {reply.error}")
                             break
-                        answer = _answer(text, passages, found, reply, passed, span)
+                        answer = _answer(text, passages, found, reply, passed, route.label, span)
                         _describe(span, answer)
                         yield answer
                         return
@@ -98,7 +98,7 @@ async def _parts(
             if not text:
                 passed.append(str(error))
                 continue
-            answer = _answer(text, passages, found, Final(error=str(error), engine=route.label), passed, span)
+            answer = _answer(text, passages, found, Final(error=str(error)), passed, route.label, span)
             span.record_exception(error)
             _describe(span, answer)
             yield answer
@@ -167,9 +167,9 @@ async def _timely(replies: AsyncIterator[Reply], silence_s: float) -> AsyncGener
 
 
 def _answer(
-    text: str, passages: Sequence[Hit], found: Found, final: Final, passed: Sequence[str], span: trace.Span
+    text: str, passages: Sequence[Hit], found: Found, final: Final, passed: Sequence[str], label: str, span: trace.Span
 ) -> Answer:
-    engine = final.engine or "unknown"
+    engine = final.engine or label
     return Answer(
         answer=text,
         citations=citations(text, passages),
