@@ -4,6 +4,7 @@
 """
 
 import io
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -29,7 +30,9 @@ def main(data: str) -> None:
         )
         console.print(Text(done.stdout.rstrip().replace(str(HERE.parent), "…")))
         console.print(Text(done.stderr.rstrip() + "\n", style="dim"))
-    console.save_svg(str(HERE / "terminal.svg"), title="tandem")
+    # Without the fonts that rich would have the viewer fetch from elsewhere.
+    picture = re.sub(r"@font-face \{.*?\}", "", console.export_svg(title="tandem"), flags=re.DOTALL)
+    (HERE / "terminal.svg").write_text(picture)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ _DEPTH = 100  # candidates of each side
 _SECOND_STAGE = 50  # candidates whose terms are looked at
 _QUERY_TERMS = 64  # of a longer query the first ones are looked at in the second stage
 _MERGED = 3  # chunks in one hit at most
+_WORTH_MERGING = 0.5  # of the group's best score
 
 tracer = trace.get_tracer("tandem")
 
@@ -140,8 +141,14 @@ def _merged(ranked: Sequence[_Ranked], limit: int) -> list[Hit]:
 
 
 def _adjoins(group: Sequence[_Ranked], one: _Ranked) -> bool:
+    """A neighbour that is worth reading by itself; a page stays a page, so that the citation is true."""
     first, last, here = group[0].candidate, group[-1].candidate, one.candidate
-    return here.document == first.document and here.chunk.ordinal in (first.chunk.ordinal - 1, last.chunk.ordinal + 1)
+    return (
+        here.document == first.document
+        and here.chunk.page == first.chunk.page
+        and here.chunk.ordinal in (first.chunk.ordinal - 1, last.chunk.ordinal + 1)
+        and one.score >= _WORTH_MERGING * max(member.score for member in group)
+    )
 
 
 def _hit(group: Sequence[_Ranked]) -> Hit:

@@ -82,3 +82,13 @@ async def test_the_only_file_with_a_rare_word_comes_first(library: Library) -> N
     library.write("odd.txt", "Where the workshop keeps its keys and tins, and what to do about ZX81B.")
     await library.sync()
     assert (await library.names("ZX81B"))[0] == "odd.txt"
+
+
+async def test_a_neighbour_that_says_nothing_of_the_query_stays_out_of_the_hit(library: Library) -> None:
+    paragraphs = [" ".join(f"Matter {n}-{i} concerns the ledger of the parish." for i in range(20)) for n in range(9)]
+    paragraphs[4] = " ".join(f"The lantern number {i} hangs in the barn." for i in range(25))
+    path = library.write("long.txt", "\n\n".join(paragraphs))
+    await library.sync()
+    hit = (await library.find("lantern in the barn", limit=1)).hits[0]
+    assert "lantern" in hit.text
+    assert len(hit.text) < len(path.read_text()) / 3
