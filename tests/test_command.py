@@ -67,11 +67,11 @@ def said(request: pytest.FixtureRequest, alone: dict[str, Ended], served: dict[s
 
 
 async def into_nothing(here: Place) -> Ended:
-    """`tandem ls`, with a stdout that nobody reads any more."""
+    """`tandem ask`, with a stdout that nobody reads any more."""
     reading, writing = os.pipe()
     os.close(reading)
     try:
-        command = here.command("ls")
+        command = here.command("ask", QUESTION)
         ended = await anyio.run_process(command, stdout=writing, check=False, cwd=here.folder, env=environment())
         return Ended(ended.returncode, "", ended.stderr.decode())
     finally:

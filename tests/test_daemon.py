@@ -147,8 +147,8 @@ async def test_a_daemon_ends_in_order_however_it_is_told_also_while_clients_are_
     async def ends(how: signal.Signals | None) -> None:
         with place() as here:
             folder = Folder(here.data)
-            async with here.daemon() as daemon, await anyio.connect_unix(str(folder.mcp_socket)):
-                await daemon.status()  # leaves its connection open
+            async with here.daemon(settings=traced) as daemon, await anyio.connect_unix(str(folder.mcp_socket)):
+                await daemon.hits("anything")  # leaves its connection open
                 if how:
                     assert await daemon.program.stop(how) == 0
                 else:
@@ -162,9 +162,12 @@ async def test_a_daemon_ends_in_order_however_it_is_told_also_while_clients_are_
             assert not held(folder)
             assert daemon.program.out == ""
 
-    async with anyio.create_task_group() as tasks:
-        for how in (signal.SIGTERM, signal.SIGINT, None):
-            tasks.start_soon(ends, how)
+    # A collector that listens and never answers: the last spans are what an end takes longest for.
+    with socket.create_server(("127.0.0.1", 0)) as hanging:
+        traced = {"PHOENIX_COLLECTOR_ENDPOINT": f"http://127.0.0.1:{hanging.getsockname()[1]}"}
+        async with anyio.create_task_group() as tasks:
+            for how in (signal.SIGTERM, signal.SIGINT, None):
+                tasks.start_soon(ends, how)
 
 
 # --- HTTP

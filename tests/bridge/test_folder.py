@@ -85,6 +85,12 @@ def test_a_place_where_no_folder_can_be_is_named_with_the_remedy(tmp_path: Path,
     assert "use another with --data or TANDEM_DATA" in str(refused.value)
 
 
+def test_a_folder_that_cannot_be_locked_is_named_with_the_remedy(folder: Folder) -> None:
+    folder.lock.mkdir(parents=True)
+    with pytest.raises(Unusable, match=r"Tandem can write to \(Is a directory\); use another"), holding(folder):
+        pass
+
+
 async def test_sockets_stand_in_the_folder_where_their_path_is_short_enough() -> None:
     with tempfile.TemporaryDirectory(dir="/tmp") as short:
         folder = Folder(Path(short))
@@ -102,9 +108,10 @@ async def test_of_a_long_path_the_sockets_stand_elsewhere_in_a_folder_for_this_u
         assert deep.http_socket.is_socket()
 
 
-def test_a_sockets_folder_that_others_may_open_is_refused(deep: Folder) -> None:
+@pytest.mark.parametrize("mode", [0o750, 0o701])
+def test_a_sockets_folder_that_others_may_open_is_refused(deep: Folder, mode: int) -> None:
     place = deep.http_socket.parent
-    place.chmod(0o755)
+    place.chmod(mode)
     with pytest.raises(Unusable, match="that only this user may open; remove it"):
         _ = deep.mcp_socket
     place.chmod(0o700)
