@@ -6,6 +6,7 @@ document; only then do the points they replace go. A kill at any moment costs wo
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -26,7 +27,7 @@ from indexer.catalog import ChunkRow, Known, Record, Stat, chunk_id, document_id
 from indexer.embed import EmbedderAway, EmbedderUnusable, Vectors
 from indexer.hits import Summary
 from indexer.read import Moved, Reading, Unreadable, read
-from indexer.scan import absent, beneath, look, scan
+from indexer.scan import beneath, look, scan
 from indexer.search import Index
 from indexer.store import Point, StoreAway
 
@@ -73,8 +74,11 @@ class _Failure:
 
 @dataclass(frozen=True, slots=True)
 class _Read:
+    """`at`: when its reading began, for what was written in the same tick."""
+
     path: str
     reading: Reading
+    at: float
 
 
 class Indexer:
@@ -86,6 +90,7 @@ class Indexer:
         self._excluded = str(excluded) if excluded else None
         self._one_run, self._one_parser = anyio.Lock(), CapacityLimiter(1)
         self.progress: Progress | None = None
+        self.unlisted: tuple[str, ...] = ()
 
     @property
     def pending(self) -> int:
@@ -108,7 +113,7 @@ class Indexer:
                 tally = await self._run(paths)
             finally:
                 self.progress = None
-            self._catalog.set_meta("as_of", now.isoformat(timespec="seconds"))
+            await _in_thread(self._catalog.set_meta, "as_of", now.isoformat(timespec="seconds"))
             return Summary(
                 added=tally.added - tally.moved,
                 changed=tally.changed,
@@ -122,21 +127,21 @@ class Indexer:
 
     async def _run(self, paths: Collection[str] | None) -> _Tally:
         roots = self._catalog.roots()
-        away = await _in_thread(absent, roots)
         if paths is None:
-            seen = await _in_thread(scan, [root for root in roots if root not in away], self._excluded)
+            found = await _in_thread(scan, roots, self._excluded)
         else:
-            seen = await _in_thread(look, paths, roots, self._excluded)
+            found = await _in_thread(look, paths, roots, self._excluded)
+        self.unlisted = found.unlisted
         known = await _in_thread(self._catalog.known)
-        seen = {_readable(path): stat for path, stat in seen.items()}
+        seen = {_readable(path): stat for path, stat in found.files.items()}
         asked = known if paths is None else _among(known, paths)
         changed = [path for path, stat in sorted(seen.items()) if not _same(known.get(path), stat)]
-        gone = [path for path in asked if path not in seen and not any(beneath(path, root) for root in away)]
+        gone = [path for path in asked if path not in seen and not _beneath_any(path, found.unlisted)]
         still_failed = sum(known[path].state == "failed" for path in seen.keys() - set(changed))
         tally = _Tally(unchanged=len(seen) - len(changed) - still_failed, failed=still_failed, deleted=len(gone))
         assert self.progress is not None
         self.progress.files = len(changed)
-        await self._absorb_all(changed, seen, known, tally, {known[path].sha256 for path in gone})
+        await self._absorb_all(changed, seen, known, tally, Counter(known[path].sha256 for path in gone))
         # Last, so that a renamed file finds its vectors still there.
         if gone:
             await _in_thread(self._catalog.forget, gone)
@@ -151,7 +156,7 @@ class Indexer:
         seen: Mapping[str, Stat],
         known: Mapping[str, Known],
         tally: _Tally,
-        gone_hashes: Collection[str],
+        gone_hashes: Counter[str],
     ) -> None:
         if not changed:
             return
@@ -180,12 +185,16 @@ class Indexer:
                     item = None  # it is being written; its own event brings us back
                 if item is None:
                     self._done()
-                else:
+                    continue
+                try:
                     await send.send(item)
+                except anyio.BrokenResourceError:
+                    return  # nobody absorbs any more, and who did says why
 
     async def _read(self, path: str, stat: Stat) -> _Read | _Failure:
         """In a child process: a parser that loops, swells or crashes costs its file only."""
         try:
+            at = time.time()
             with anyio.fail_after(PARSE_LIMIT_S):
                 reading = await anyio.to_process.run_sync(
                     read,
@@ -197,7 +206,7 @@ class Indexer:
                     cancellable=True,
                     limiter=self._one_parser,
                 )
-            return _Read(path, reading)
+            return _Read(path, reading, at)
         except FileNotFoundError:
             if "\\udc" in path:
                 return _Failure(stat, path, "its name is not valid UTF-8; rename it")
@@ -214,7 +223,7 @@ class Indexer:
         receive: MemoryObjectReceiveStream[_Read | _Failure],
         known: Mapping[str, Known],
         tally: _Tally,
-        gone_hashes: Collection[str],
+        gone_hashes: Counter[str],
     ) -> None:
         waiting: list[Record] = []  # in the store, not yet flushed
         last = time.monotonic()
@@ -232,15 +241,15 @@ class Indexer:
         await self._commit(waiting)
 
     async def _touch(self, items: Sequence[_Read | _Failure]) -> None:
-        stats = {item.path: _stat(item.reading) for item in items if isinstance(item, _Read)}
+        stats = {item.path: (_stat(item.reading), item.at) for item in items if isinstance(item, _Read)}
         if stats:
-            await _in_thread(self._catalog.touch, stats, time.time())
+            await _in_thread(self._catalog.touch, stats)
         for _ in stats:
             self._done()
 
     def _record(self, item: _Read | _Failure) -> Record:
         if isinstance(item, _Failure):
-            return Record(item.path, item.stat, "", None, (), item.reason)
+            return Record(item.path, item.stat, "", None, (), time.time(), item.reason)
         reading, seen = item.reading, dict[str, int]()
         rows: list[ChunkRow] = []
         for ordinal, chunk in enumerate(reading.chunks):
@@ -260,7 +269,7 @@ class Indexer:
                     key=vector_key(self._embedder.signature, chunk.text),
                 )
             )
-        return Record(item.path, _stat(reading), reading.sha256, reading.title, rows)
+        return Record(item.path, _stat(reading), reading.sha256, reading.title, rows, item.at)
 
     async def _store_chunks(self, records: Sequence[Record]) -> int:
         """Embeds what is not known yet and upserts all; returns how many texts were embedded."""
@@ -317,17 +326,23 @@ async def _next_group(receive: MemoryObjectReceiveStream[_Read | _Failure]) -> l
     return group
 
 
-def _count(item: _Read | _Failure, known: Mapping[str, Known], tally: _Tally, gone_hashes: Collection[str]) -> None:
+def _count(item: _Read | _Failure, known: Mapping[str, Known], tally: _Tally, gone_hashes: Counter[str]) -> None:
     if isinstance(item, _Failure):
         tally.failed += 1
         logger.warning("%s: not indexed: %s", item.path, item.reason)
     elif item.path not in known:
         tally.added += 1
-        tally.moved += item.reading.sha256 in gone_hashes
+        if gone_hashes[item.reading.sha256]:  # each file that went makes one of those that came a moved one
+            gone_hashes[item.reading.sha256] -= 1
+            tally.moved += 1
     elif known[item.path].sha256 == item.reading.sha256:
         tally.unchanged += 1
     else:
         tally.changed += 1
+
+
+def _beneath_any(path: str, folders: Collection[str]) -> bool:
+    return any(beneath(path, folder) for folder in folders)
 
 
 def _readable(path: str) -> str:
