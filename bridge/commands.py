@@ -174,23 +174,24 @@ async def _index(arguments: argparse.Namespace, settings: Settings) -> None:
     folders = [str(Path(folder).expanduser().absolute()) for folder in arguments.folders]
     async with _service(settings) as service, _progress(service):
         summary = await service.index(folders)
+    from bridge.progress import in_words
+
     if arguments.json:
         _say_json(summary)
     else:
-        counts = msgspec.to_builtins(summary)
-        seconds, embedded = counts.pop("seconds"), counts.pop("embedded_chunks")
-        told = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "no documents"
-        _say(f"{told}; {embedded} chunks embedded in {seconds:.1f} s")
+        _say(in_words(summary))
 
 
 @asynccontextmanager
 async def _progress(service: Service) -> AsyncGenerator[None]:
-    from bridge.progress import shown
+    from bridge.progress import shown, told
     from bridge.tandem import Tandem
 
     async with anyio.create_task_group() as tasks:
         if isinstance(service, Tandem):
             tasks.start_soon(shown, service.indexer)
+        else:
+            tasks.start_soon(told, service)
         yield
         tasks.cancel_scope.cancel()
 

@@ -64,10 +64,11 @@ async def _serve(tandem: Tandem, settings: Settings, folder: Folder) -> None:
             listeners.append(port)
         tasks = await stack.enter_async_context(anyio.create_task_group())
         tasks.start_soon(_until_signal, tandem)
+        # Before the first question can come.
+        tasks.start_soon(tandem.keep_in_step)
         await tasks.start(sessions.serve_lines, server, str(folder.mcp_socket))
         await tasks.start(_http, app, listeners)
         _greet(settings, folder, port)
-        tasks.start_soon(tandem.keep_in_step)
         tasks.start_soon(shown, tandem.indexer)
         await tandem.stopped.wait()
         tasks.cancel_scope.cancel()

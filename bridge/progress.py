@@ -5,9 +5,10 @@ import sys
 import time
 
 import anyio
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+import msgspec
 
+from bridge.service import Service
+from indexer.hits import Summary
 from indexer.pipeline import Indexer
 
 logger = logging.getLogger("tandem")
@@ -25,7 +26,27 @@ async def shown(indexer: Indexer) -> None:
         await _lines(indexer)
 
 
+async def told(service: Service) -> None:
+    """How the daemon's indexing goes, for who waits for it; until cancelled."""
+    while True:
+        await anyio.sleep(_LINE_EVERY_S)
+        status = await service.status()
+        logger.info("the daemon indexes: %d documents are in, %d files wait", status.documents, status.pending)
+
+
+def in_words(summary: Summary) -> str:
+    """What a run did: 2 added, 10 unchanged; 7 chunks embedded in 0.8 s."""
+    counts = msgspec.to_builtins(summary)
+    seconds, embedded = counts.pop("seconds"), counts.pop("embedded_chunks")
+    done = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "no documents"
+    return f"{done}; {embedded} chunk{'s' * (embedded != 1)} embedded in {seconds:.1f} s"
+
+
 async def _bar(indexer: Indexer) -> None:
+    # Only here, for it costs every start some 40 ms.
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     columns = (
         TextColumn("indexing"),
         BarColumn(),

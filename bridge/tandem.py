@@ -16,6 +16,7 @@ import anyio.to_thread
 
 from bridge.answer import Limits, Route, answering
 from bridge.folder import Folder
+from bridge.progress import in_words
 from bridge.service import (
     MAX_LIMIT,
     MAX_QUERY_CHARS,
@@ -44,6 +45,7 @@ from wire.memory import MemoryWire
 logger = logging.getLogger("tandem")
 
 _SLOTS = 8  # answers under way at once in this process
+_FIRST_FILES_S = 10  # how long a search waits for an index that holds nothing yet
 _RESCAN_S = 600
 _RETRIES_S = (2, 5, 15, 60)
 _INDEX_FAILS = (EmbedderAway, EmbedderUnusable, StoreAway)
@@ -55,6 +57,7 @@ class _Keeping:
 
     watch: Watch | None = None
     problem: str | None = None
+    begins: bool = False
     unwatched: list[str] = field(default_factory=list[str])
 
 
@@ -76,6 +79,7 @@ class Tandem:
         if not 1 <= limit <= MAX_LIMIT and merge:
             raise BadInput(f"limit was expected to be 1 to {MAX_LIMIT}, it is {limit}")
         async with self._dispatch:
+            await self._first_files()
             try:
                 return await search.search(self._index, query, limit, within=within, pending=self._pending, merge=merge)
             except StoreAway as error:
@@ -137,6 +141,14 @@ class Tandem:
     async def stop(self) -> None:
         self.stopped.set()
 
+    async def _first_files(self) -> None:
+        """Who asks a new daemon at once means the files that it was given, not the nothing it has read of them yet."""
+        catalog = self._index.catalog
+        with anyio.move_on_after(_FIRST_FILES_S):
+            # Its writers are threads, which tell nobody.
+            while self._keeping.begins and catalog.meta("as_of") is None and not catalog.counts()[0]:  # noqa: ASYNC110
+                await anyio.sleep(0.05)
+
     @property
     def _pending(self) -> int:
         watch = self._keeping.watch
@@ -149,11 +161,12 @@ class Tandem:
         async with watching(()) as watch:
             self._keeping.watch = watch
             self._keeping.unwatched = watch.add(catalog.roots())
+            self._keeping.begins = bool(catalog.roots())
             dirty: set[str] | None = None
             failures = 0
             while True:
                 try:
-                    await self.indexer.sync(dirty)
+                    _tell(await self.indexer.sync(dirty))
                 except _INDEX_FAILS as error:
                     if not failures:
                         logger.warning("indexing waits: %s", error)
@@ -167,6 +180,7 @@ class Tandem:
                     with anyio.move_on_after(_RESCAN_S):
                         dirty = await watch.dirty()
                     continue
+                self._keeping.begins = False
                 await anyio.sleep(_RETRIES_S[min(failures, len(_RETRIES_S) - 1)])
                 dirty, failures = None, failures + 1
 
@@ -191,6 +205,11 @@ async def opened(settings: Settings, traces: Traces) -> AsyncGenerator[Tandem]:
             yield Tandem(settings, index, indexer, routes, traces)
         finally:
             tasks.cancel_scope.cancel()
+
+
+def _tell(done: Summary) -> None:
+    if done.added or done.changed or done.moved or done.deleted:
+        logger.info("indexed: %s", in_words(done))
 
 
 def _check(text: str, within: str | None) -> None:

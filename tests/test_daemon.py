@@ -110,6 +110,14 @@ async def test_a_folder_that_is_added_to_a_running_daemon_is_watched_from_then_o
     await until(found)
 
 
+async def test_who_asks_a_new_daemon_at_once_is_answered_from_its_first_files() -> None:
+    with place() as here:
+        here.write("docs/kiln.md", "# The kiln\n\nThe kiln cools for twelve hours.\n")
+        async with here.daemon(here.docs) as daemon:
+            final = await ask(daemon, "How long does the kiln cool?")
+    assert "The kiln cools for twelve hours. [1]" in final["answer"]
+
+
 # --- one index, several processes
 
 
