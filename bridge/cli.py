@@ -1,6 +1,7 @@
 """`tandem`: the command. What it imports at the top is in memory for every `tandem mcp` too, so it is little."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -18,6 +19,7 @@ _EXAMPLES = """examples:
 def main() -> NoReturn:
     """Exit status: 0 done, 1 failed with a message on stderr, 2 wrong usage, 130 stopped by Ctrl-C."""
     arguments = _parser().parse_args()
+    os.umask(0o077)  # what is kept of the user's files is the user's alone
     if arguments.command == "mcp":
         from bridge.relayed import relayed
 
@@ -58,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
 
     search = command("search", "print the passages that fit a query best")
     search.add_argument("query")
-    search.add_argument("-k", type=int, default=10, metavar="N", help="how many (default: 10)")
+    search.add_argument("-k", type=_positive, default=10, metavar="N", help="how many (default: 10)")
     _within(search)
 
     ask = command("ask", "stream an answer drawn from the files, then its sources")

@@ -203,7 +203,7 @@ async def _search(arguments: argparse.Namespace, settings: Settings) -> None:
         _say_json(found)
         return
     for n, hit in enumerate(found.hits, 1):
-        _say(f"[{n}] {place(hit)}  {hit.score:.3f}\n{_indented(hit.text)}\n")
+        _say(f"[{n}] {_printable(place(hit))}  {hit.score:.3f}\n{_indented(hit.text)}\n")
     if not found.hits:
         _say("nothing found")
     _notes(found.degraded, current(found.freshness))
@@ -231,7 +231,7 @@ def _say_sources(answer: Answer) -> None:
     if answer.citations:
         _say("\nSources:")
     for citation in answer.citations:
-        _say(f"[{citation.n}] {place(citation)}")
+        _say(f"[{citation.n}] {_printable(place(citation))}")
     _notes(answer.degraded, f"answered by {answer.engine}; {current(answer.freshness)}")
 
 

@@ -1,4 +1,4 @@
-"""`tandem eval`: a judged collection through the same index and search that users have."""
+"""`tandem eval`: a judged collection through the index and the search that users have, before neighbours merge."""
 
 import argparse
 import hashlib
@@ -35,6 +35,12 @@ async def evaluate(arguments: argparse.Namespace, settings: Settings) -> dict[st
     settings = replace(settings, engine="extractive")
     with holding(Folder(settings.data)):
         async with opened(settings, Off()) as tandem:
+            others = [root for root in (await tandem.status()).roots if root != str(corpus)]
+            if others:
+                raise BadInput(
+                    f"{settings.data} holds {others[0]} too, and what lies there would be found as well; "
+                    "give each corpus a --data folder of its own"
+                )
             await _indexed(tandem, corpus)
             results = await answer_all(judged, corpus, partial(_hits, tandem))
     if arguments.run:

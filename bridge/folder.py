@@ -39,7 +39,7 @@ class Folder:
         return self._sockets() / "mcp.sock"
 
     def make(self) -> None:
-        """The folder holds what the user's files say: nobody else may read it."""
+        """What lies in it is the user's alone, also in a folder that was there before: see the umask in `cli`."""
         with _worded(self.data):
             self.data.mkdir(parents=True, exist_ok=True, mode=0o700)
 

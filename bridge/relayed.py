@@ -28,6 +28,10 @@ def relayed(data: str | None, watch: Sequence[str]) -> int:
         print(f"tandem: {error}", file=sys.stderr)  # noqa: T201
         return 1
     folders = [str(Path(one).expanduser().absolute()) for one in watch]
+    for missing in [one for one in folders if not Path(one).is_dir()]:
+        # A disk that is not plugged in costs its own files, not the whole index.
+        print(f"tandem: {missing} is no folder now; the daemon starts without it", file=sys.stderr)  # noqa: T201
+        folders.remove(missing)
     daemon = [sys.executable, "-m", "bridge.cli", "up", *folders, "--data", str(settings.data)]
     if folders:
         threading.Thread(target=_add, args=(folders, sockets[1]), daemon=True).start()

@@ -112,7 +112,7 @@ def load(data: str | None = None, environment: Mapping[str, str] = os.environ, f
     """`data` is --data's word and wins over TANDEM_DATA. Raises WrongSetting."""
     file = (folder or Path.cwd()) / ".env"
     words = dict(_named(_dotenv(file), str(file))) | dict(_named(environment, "the environment"))
-    place = Path(data or words.get("data", ("", ""))[0] or _default_data()).expanduser().absolute()
+    place = Path(data or words.get("data", ("", ""))[0] or _default_data()).expanduser().resolve()
     words = dict(_named(_toml(place / "tandem.toml"), str(place / "tandem.toml"), strict=True)) | words
     words.pop("data", None)
     return _checked(Settings(place, **{name: _parsed(name, *word) for name, word in words.items()}))

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import shutil
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -82,6 +83,8 @@ class Tandem:
             await self._first_files()
             try:
                 return await search.search(self._index, query, limit, within=within, pending=self._pending, merge=merge)
+            except search.BadGlob as error:
+                raise BadInput(str(error)) from error
             except StoreAway as error:
                 raise Unavailable(str(error)) from error
 
@@ -104,6 +107,9 @@ class Tandem:
         problems += [
             f"{root} cannot be watched; it is looked at every {minutes} minutes" for root in self._keeping.unwatched
         ]
+        problems += [
+            f"{folder} cannot be listed now: its documents are kept as they were" for folder in self.indexer.unlisted
+        ]
         problems += [f"traces: {self._traces.problem}"] if self._traces.problem else []
         return Status(
             documents=documents,
@@ -121,7 +127,12 @@ class Tandem:
         )
 
     async def documents(self, within: str | None = None) -> Sequence[DocumentRow]:
-        rows = search.documents_within(self._index.catalog, within)
+        _check("any", within)
+        try:
+            chosen = None if within is None else set(await search.ids_within(self._index.catalog, within))
+        except search.BadGlob as error:
+            raise BadInput(str(error)) from error
+        rows = [row for row in self._index.catalog.documents() if chosen is None or row.id in chosen]
         return [DocumentRow(row.path, row.sha256, row.chunks, _iso(row.indexed_at), row.state) for row in rows]
 
     async def index(self, folders: Sequence[str]) -> Summary:
@@ -136,7 +147,7 @@ class Tandem:
         roots = [_folder(folder) for folder in folders]
         self._index.catalog.add_roots(roots)
         if self._keeping.watch:
-            self._keeping.unwatched += self._keeping.watch.add(roots)
+            self._keeping.unwatched = self._keeping.watch.add(self._index.catalog.roots())
 
     async def stop(self) -> None:
         self.stopped.set()
@@ -158,13 +169,15 @@ class Tandem:
         """The daemon's indexing: watches the roots, until cancelled. What fails is said in `status` and tried again."""
         catalog = self._index.catalog
         # Armed before the scan: what changes meanwhile is seen by one of the two.
-        async with watching(()) as watch:
+        async with watching((), str(self._settings.data)) as watch:
             self._keeping.watch = watch
-            self._keeping.unwatched = watch.add(catalog.roots())
             self._keeping.begins = bool(catalog.roots())
             dirty: set[str] | None = None
-            failures = 0
+            failures, rescan = 0, 0.0
             while True:
+                if dirty is None:
+                    self._keeping.unwatched = watch.add(catalog.roots())
+                    rescan = anyio.current_time() + _RESCAN_S
                 try:
                     _tell(await self.indexer.sync(dirty))
                 except _INDEX_FAILS as error:
@@ -177,7 +190,8 @@ class Tandem:
                     self._keeping.problem = f"indexing failed and is tried again ({type(error).__name__}: {error})"
                 else:
                     self._keeping.problem, failures, dirty = None, 0, None
-                    with anyio.move_on_after(_RESCAN_S):
+                    # However busy the folders are, all of them are looked at from time to time.
+                    with anyio.move_on_after(rescan - anyio.current_time()):
                         dirty = await watch.dirty()
                     continue
                 self._keeping.begins = False
@@ -193,7 +207,7 @@ async def opened(settings: Settings, traces: Traces) -> AsyncGenerator[Tandem]:
         catalog = Catalog(folder.catalog)
         stack.callback(catalog.close)
         embedder, tokenizer = await _embedder(settings, _recorded(catalog), stack)
-        store = await stack.enter_async_context(_store(settings, folder, embedder))
+        store = await stack.enter_async_context(_store(settings, folder, catalog, embedder))
         index = Index(catalog, store, embedder)
         await _reconcile(index)
         tasks = await stack.enter_async_context(anyio.create_task_group())
@@ -231,6 +245,10 @@ def _iso(seconds: float) -> str:
 
 def _folder(folder: str) -> str:
     path = Path(folder).resolve()
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise BadInput(f"the name of {path!r} was expected to be UTF-8; rename the folder") from error
     if not path.is_dir():
         what = "is a file" if path.exists() else "does not exist"
         raise BadInput(f"{folder} was expected to be a folder, but it {what}; nothing was changed")
@@ -260,7 +278,12 @@ async def _embedder(
         tokenizer = weights.tokenizer(settings.embed_model)
     else:
         cache = _cache_folder()
-        loaded = await anyio.to_thread.run_sync(onnx.load, name, settings.embed_model, cache, settings.threads)
+        try:
+            loaded = await anyio.to_thread.run_sync(onnx.load, name, settings.embed_model, cache, settings.threads)
+        except OSError as error:
+            raise EmbedderUnusable(
+                f"the embedding model could not be kept in {cache}: {error}; make that folder writable"
+            ) from error
         embedder, tokenizer = loaded, loaded.tokenizer_file
     if recorded and recorded[0] != embedder.signature:
         raise EmbedderUnusable(
@@ -277,13 +300,18 @@ def _cache_folder() -> Path:
     return user_cache_path("tandem", appauthor=False) / "models"
 
 
-def _store(settings: Settings, folder: Folder, embedder: Embedder) -> AbstractAsyncContextManager[Store]:
+def _store(
+    settings: Settings, folder: Folder, catalog: Catalog, embedder: Embedder
+) -> AbstractAsyncContextManager[Store]:
     if settings.qdrant:
         from indexer.store.server import open_server
 
         return open_server(settings.qdrant, settings.qdrant_api_key, settings.qdrant_collection, embedder.dimensions)
     from indexer.store.edge import open_edge
 
+    if catalog.meta("versions") is None:
+        # Points of a catalog that is lost: nobody knows them, and they would crowd out those that count.
+        shutil.rmtree(folder.stores, ignore_errors=True)
     name = hashlib.blake2b(embedder.signature.encode(), digest_size=6).hexdigest()
     return open_edge(folder.stores / name, embedder.dimensions)
 
@@ -320,7 +348,9 @@ async def _routes(
 
         assert settings.redis_url is not None
         with worded():
-            redis = RedisWire(settings.redis_url, settings.redis_stream_key, settings.redis_key)
+            redis = RedisWire(
+                settings.redis_url, settings.redis_stream_key, settings.redis_key, lease_s=settings.lease_s
+            )
         first = Route(await stack.enter_async_context(redis), f"redis {settings.redis_stream_key}")
     else:
         from inference_server.engines.openai import openai_engine

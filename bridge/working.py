@@ -23,7 +23,7 @@ async def serve(arguments: argparse.Namespace, settings: Settings) -> None:
     settings = replace(settings, redis_url=settings.redis_url or "redis://localhost:6379")
     assert settings.redis_url is not None
     with worded():
-        wire = RedisWire(settings.redis_url, settings.redis_stream_key, settings.redis_key)
+        wire = RedisWire(settings.redis_url, settings.redis_stream_key, settings.redis_key, lease_s=settings.lease_s)
     stopped = anyio.Event()
     with traced(settings, "tandem-worker"):
         async with _engine(arguments, settings) as generate, wire, anyio.create_task_group() as tasks:

@@ -103,13 +103,15 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A document to be recorded: with chunks when it was read, with a reason when it failed."""
+    """A document to be recorded: with chunks when it was read, with a reason when it failed. `read_at`: when its
+    reading began, in seconds since the epoch."""
 
     path: str
     stat: Stat
     sha256: str
     title: str | None
     chunks: Sequence[ChunkRow]
+    read_at: float
     reason: str | None = None
 
 
@@ -199,8 +201,14 @@ class Catalog:
         query = "SELECT (SELECT count(*) FROM documents WHERE state = 'indexed'), (SELECT count(*) FROM chunks)"
         return self._read.execute(query).fetchone()
 
-    def paths(self) -> list[str]:
-        return [path for (path,) in self._read.execute("SELECT path FROM documents WHERE state = 'indexed'")]
+    def paths(self) -> list[tuple[int, str]]:
+        """(id, path) of every document."""
+        return self._read.execute("SELECT id, path FROM documents").fetchall()
+
+    def standing(self, ids: Sequence[int]) -> list[int]:
+        """Those of `ids` that are chunks now."""
+        query = f"SELECT id FROM chunks WHERE id IN ({_marks(ids)})"
+        return [id_ for (id_,) in self._read.execute(query, list(ids))]
 
     def candidates(self, ids: Sequence[int]) -> dict[int, Candidate]:
         """The chunks among `ids` that still stand; the order is the caller's to keep."""
@@ -248,9 +256,9 @@ class Catalog:
                 _forget(db, record.path)
                 _insert(db, record, now)
 
-    def touch(self, stats: dict[str, Stat], now: float) -> None:
-        """The same content under a new time stamp."""
-        rows = [(s.size, s.mtime_ns, s.ctime_ns, s.inode, now, path) for path, s in stats.items()]
+    def touch(self, stats: dict[str, tuple[Stat, float]]) -> None:
+        """The same content under a new time stamp: path -> (what it is now, when it was read)."""
+        rows = [(s.size, s.mtime_ns, s.ctime_ns, s.inode, at, path) for path, (s, at) in stats.items()]
         with self._transaction() as db:
             db.executemany("UPDATE documents SET size=?, mtime_ns=?, ctime_ns=?, inode=?, read_at=? WHERE path=?", rows)
 
@@ -297,7 +305,7 @@ def _insert(db: sqlite3.Connection, record: Record, now: float) -> None:
     values = (document, record.path, record.sha256, s.size, s.mtime_ns, s.ctime_ns, s.inode)
     db.execute(
         f"INSERT INTO documents VALUES ({_marks(range(12))})",
-        (*values, state, record.reason, record.title, now, now),
+        (*values, state, record.reason, record.title, now, record.read_at),
     )
     rows = [
         (

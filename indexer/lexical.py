@@ -4,6 +4,7 @@ The store multiplies by the IDF. `VERSION` is part of the index's signature: rai
 """
 
 import re
+import unicodedata
 import zlib
 from collections import Counter
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from py_rust_stemmers import SnowballStemmer  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType]
 
-VERSION = 1
+VERSION = 2
 K1 = 1.2
 B = 0.75
 # Above the usual count (about 100 terms a chunk once stop words are gone): long chunks are forgiven a little.
@@ -53,7 +54,7 @@ def _term(word: str) -> int | None:
 def terms(text: str) -> NDArray[np.uint32]:
     """The term hashes of a text, in reading order, stop words left out."""
     found: list[int] = []
-    for word in _WORD.findall(text.lower()):
+    for word in _WORD.findall(unicodedata.normalize("NFKC", text).lower()):
         if _UNSPACED_RUN.match(word):
             pairs = [word[i : i + 2] for i in range(len(word) - 1)] or [word]
             found.extend(zlib.crc32(pair.encode()) for pair in pairs)

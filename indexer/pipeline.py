@@ -329,7 +329,7 @@ async def _next_group(receive: MemoryObjectReceiveStream[_Read | _Failure]) -> l
 def _count(item: _Read | _Failure, known: Mapping[str, Known], tally: _Tally, gone_hashes: Counter[str]) -> None:
     if isinstance(item, _Failure):
         tally.failed += 1
-        logger.warning("%s: not indexed: %s", item.path, item.reason)
+        logger.warning("%r: not indexed: %s", item.path, item.reason)
     elif item.path not in known:
         tally.added += 1
         if gone_hashes[item.reading.sha256]:  # each file that went makes one of those that came a moved one

@@ -1,18 +1,20 @@
 """A query becomes hits: both sides of the store in one round trip, fused, neighbours merged."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import anyio.to_thread
 from openinference.semconv.trace import DocumentAttributes, EmbeddingAttributes, SpanAttributes
 from opentelemetry import context, trace
 from opentelemetry.trace import Status, StatusCode
 from pathspec import GitIgnoreSpec
 
 from indexer import fusion, lexical
-from indexer.catalog import Candidate, Catalog, Listed
+from indexer.catalog import Candidate, Catalog
 from indexer.embed import Embedder, EmbedderAway, EmbedderUnusable, Vectors
 from indexer.hits import Found, Freshness, Hit
 from indexer.store import Rankings, Store
@@ -24,6 +26,10 @@ _MERGED = 3  # chunks in one hit at most
 _WORTH_MERGING = 0.5  # of the group's best score
 
 tracer = trace.get_tracer("tandem")
+
+
+class BadGlob(Exception):
+    """`in` is no pattern; the message says what was expected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +63,7 @@ async def search(
     with tracer.start_as_current_span("retrieve", attributes=_attributes("RETRIEVER")) as span:
         span.set_attribute(SpanAttributes.INPUT_VALUE, query)
         freshness = Freshness(index.catalog.meta("as_of"), pending)
-        documents = None if within is None else _documents_within(index.catalog, within)
+        documents = None if within is None else await ids_within(index.catalog, within)
         if documents == []:
             found = Found((), freshness, (f"no document lies within {within!r}",))
         else:
@@ -87,25 +93,28 @@ async def _embedded(embedder: Embedder, query: str) -> tuple[Vectors | None, tup
         return vector, ()
 
 
-def _documents_within(catalog: Catalog, within: str) -> list[int]:
-    return [listed.id for listed in documents_within(catalog, within)]
+async def ids_within(catalog: Catalog, within: str) -> list[int]:
+    """The documents whose path matches a pattern as in .gitignore: absolute, or relative to its root or to the folder
+    that the root lies in. Raises BadGlob."""
+    try:
+        spec = GitIgnoreSpec.from_lines([within.removeprefix("./")])
+    except (ValueError, re.error) as error:
+        raise BadGlob(
+            f"`in` was expected to be a pattern as in .gitignore, e.g. '*.md' or docs/; got {within!r}"
+        ) from error
+    roots = sorted((root.rstrip("/") for root in catalog.roots()), key=len, reverse=True)
+
+    def matching() -> list[int]:
+        return [id_ for id_, path in catalog.paths() if _matches(spec, path, roots)]
+
+    # 20 000 paths take a third of a second: not on the loop.
+    return await anyio.to_thread.run_sync(matching)
 
 
-def documents_within(catalog: Catalog, within: str | None) -> list[Listed]:
-    """The documents whose path matches a gitignore-like glob, absolute or relative to its root."""
-    rows = list(catalog.documents())
-    if within is None:
-        return rows
-    spec = GitIgnoreSpec.from_lines([within.removeprefix("./")])
-    roots = sorted(catalog.roots(), key=len, reverse=True)
-
-    def matches(path: str) -> bool:
-        if spec.match_file(path.lstrip("/")):
-            return True
-        root = next((root for root in roots if path.startswith(root.rstrip("/") + "/")), None)
-        return root is not None and spec.match_file(path[len(root.rstrip("/")) + 1 :])
-
-    return [row for row in rows if matches(row.path)]
+def _matches(spec: GitIgnoreSpec, path: str, roots: Sequence[str]) -> bool:
+    root = next((root for root in roots if path.startswith(root + "/")), "")
+    starts = {0, len(root), root.rfind("/")} - {-1}
+    return any(spec.match_file(path[start + 1 :]) for start in starts)
 
 
 def _ranked(
@@ -113,11 +122,14 @@ def _ranked(
 ) -> list[_Ranked]:
     """The best fused candidates, more than `limit`; the best of them are ordered by the second stage too."""
     scores = fusion.fuse(rankings.dense, rankings.lexical, depth, weights.dense)
-    best = sorted(scores, key=lambda id_: (-scores[id_], id_))[: max(_SECOND_STAGE, 2 * limit)]
     # A point without its row in the catalog belongs to a deleted or not yet recorded document.
+    standing = catalog.standing(list(scores))
+    best = sorted(standing, key=lambda id_: (-scores[id_], id_))[: max(_SECOND_STAGE, 2 * limit)]
     candidates = catalog.candidates(best)
-    looked_at = [id_ for id_ in best if id_ in candidates][:_SECOND_STAGE]
-    near = fusion.proximity(terms, {id_: lexical.unpack(candidates[id_].chunk.terms) for id_ in looked_at})
+    looked_at = best[:_SECOND_STAGE]
+    near = fusion.proximity(
+        terms, {id_: lexical.unpack(candidates[id_].chunk.terms) for id_ in looked_at if id_ in candidates}
+    )
     for id_, nearness in near.items():
         scores[id_] += weights.proximity * nearness
     dense, words = dict(rankings.dense), dict(rankings.lexical)

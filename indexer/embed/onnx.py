@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import anyio.from_thread
 import anyio.to_thread
 import numpy as np
 from anyio import CapacityLimiter
@@ -45,6 +46,7 @@ class OnnxEmbedder:
         # Texts of like length share a batch: up to half the tokens of a mixed one are padding.
         order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]))
         for start in range(0, len(order), _BATCH):
+            anyio.from_thread.check_cancelled()  # a batch takes a third of a second: the daemon ends between two
             rows = order[start : start + _BATCH]
             ids = np.zeros((len(rows), max(len(encoded[i]) for i in rows)), np.int64)
             mask = np.zeros_like(ids)

@@ -4,8 +4,8 @@ The library holds the GIL in every call, so a thread would gain nothing: calls r
 batches. The caller must hold the data folder's lock: a second `load` of a shard damages its owner.
 """
 
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -34,7 +34,7 @@ from qdrant_edge import Point as EdgePoint
 
 from indexer.embed import Vectors
 from indexer.lexical import Sparse
-from indexer.store import Point, Rankings, Scored, StoreUnusable
+from indexer.store import Point, Rankings, Scored, StoreAway, StoreUnusable
 
 _Item = TypeVar("_Item")
 _BATCH = 128  # points a call: about 10 ms with the GIL held
@@ -58,12 +58,14 @@ class EdgeStore:
         self._shard = shard
 
     async def upsert(self, points: Sequence[Point]) -> None:
-        for batch in _batched(points):
-            self._shard.update(UpdateOperation.upsert_points([_edge_point(point) for point in batch]))
+        with _translated():
+            for batch in _batched(points):
+                self._shard.update(UpdateOperation.upsert_points([_edge_point(point) for point in batch]))
 
     async def delete(self, ids: Sequence[int]) -> None:
-        for batch in _batched(ids):
-            self._shard.update(UpdateOperation.delete_points(list(batch)))
+        with _translated():
+            for batch in _batched(ids):
+                self._shard.update(UpdateOperation.delete_points(list(batch)))
 
     async def search(
         self, dense: Vectors | None, sparse: Sparse, limit: int, documents: Sequence[int] | None = None
@@ -87,7 +89,18 @@ class EdgeStore:
         return self._shard.count(CountRequest(exact=True))
 
     async def flush(self) -> None:
-        self._shard.flush()
+        with _translated():
+            self._shard.flush()
+
+
+@contextmanager
+def _translated() -> Generator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise StoreAway(
+            f"the embedded vector store could not write: {error}; is the disk full, or the data folder read-only?"
+        ) from error
 
 
 def _shard(folder: Path, dimensions: int) -> EdgeShard:

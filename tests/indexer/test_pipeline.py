@@ -9,6 +9,7 @@ import anyio
 import pytest
 
 from indexer.embed import EmbedderAway
+from indexer.embed.weights import tokenizer
 from indexer.hits import Summary
 from indexer.pipeline import Indexer
 from tests.indexer.conftest import Library
@@ -192,3 +193,40 @@ async def test_names_that_are_not_utf8_are_listed_not_lost(library: Library) -> 
     ((path, reason),) = library.index.catalog.failed()
     assert (summary.failed, "not valid UTF-8" in reason, "caf" in path) == (1, True, True)
     assert await library.sync() == Summary(failed=1, seconds=ANY)
+
+
+async def test_one_file_that_went_and_two_copies_that_came_are_one_move_and_one_addition(library: Library) -> None:
+    path = library.write("a.txt", PROSE)
+    await library.sync()
+    for name in ("b.txt", "c.txt"):
+        shutil.copy(path, library.folder / name)
+    path.unlink()
+    summary = await library.sync()
+    assert (summary.moved, summary.added, summary.deleted, summary.embedded_chunks) == (1, 1, 0, 0)
+
+
+async def test_a_root_deleted_from_within_another_root_is_gone(library: Library) -> None:
+    library.write("a.txt", "The candle stands in the hall.")
+    inner = library.write("inner/b.txt", "The lantern hangs in the barn.")
+    library.index.catalog.add_roots([str(inner.parent)])
+    await library.sync()
+    shutil.rmtree(inner.parent)
+    assert (await library.sync()).deleted == 1
+    assert await library.names("lantern") == ["a.txt"]
+    assert library.indexer.unlisted == ()
+
+
+async def test_a_root_that_is_away_is_told(library: Library, tmp_path: Path) -> None:
+    library.write("a.txt", "The lantern hangs in the barn.")
+    await library.sync()
+    library.folder.rename(tmp_path / "unmounted")
+    await library.indexer.sync({str(library.folder / "a.txt")})
+    assert library.indexer.unlisted == (str(library.folder),)
+    assert await library.names("lantern") == ["a.txt"]
+
+
+async def test_the_data_folder_is_not_indexed_where_it_lies_in_a_root(library: Library) -> None:
+    library.write("data/a.txt", "The lantern hangs in the barn.")
+    indexer = Indexer(library.index, tokenizer(None), library.folder / "data")
+    assert await indexer.sync() == Summary(seconds=ANY)
+    assert await indexer.sync({str(library.folder / "data" / "a.txt")}) == Summary(seconds=ANY)

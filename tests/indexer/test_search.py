@@ -1,8 +1,12 @@
 """Hits as users see them, over both stores."""
 
 import json
+import unicodedata
 from pathlib import Path
 
+import pytest
+
+from indexer.search import BadGlob
 from tests.indexer.conftest import Library
 
 
@@ -43,6 +47,7 @@ async def test_a_glob_keeps_to_files_folders_and_absolute_paths(library: Library
     assert await within("papers/**/*.txt") == {"d.txt"}
     assert await within(str(library.folder / "papers")) == {"c.md", "d.txt"}
     assert await within(str(library.folder / "b.txt")) == {"b.txt"}
+    assert await within(f"{library.folder.name}/papers/*.md") == {"c.md"}
     found = await library.find("lantern", within="*.pdf")
     assert found.hits == ()
     assert "no document lies within '*.pdf'" in found.degraded
@@ -92,3 +97,17 @@ async def test_a_neighbour_that_says_nothing_of_the_query_stays_out_of_the_hit(l
     hit = (await library.find("lantern in the barn", limit=1)).hits[0]
     assert "lantern" in hit.text
     assert len(hit.text) < len(path.read_text()) / 3
+
+
+async def test_a_glob_that_is_none_is_refused_in_words(library: Library) -> None:
+    library.write("a.txt", "lantern")
+    await library.sync()
+    for glob in ("!", "a\\", "[z-a]"):
+        with pytest.raises(BadGlob, match=r"pattern as in \.gitignore"):
+            await library.find("lantern", within=glob)
+
+
+async def test_a_word_is_found_however_its_accents_are_stored(library: Library) -> None:
+    library.write("a.txt", unicodedata.normalize("NFD", "Das Café am Tor öffnet um neun."))
+    await library.sync()
+    assert (await library.find(unicodedata.normalize("NFC", "Café"))).hits[0].lexical_score is not None

@@ -61,3 +61,24 @@ async def test_a_root_added_later_is_watched_from_then_on(watch: Watch, tmp_path
 
 async def test_a_root_that_cannot_be_watched_is_told(watch: Watch, tmp_path: Path) -> None:
     assert watch.add([str(tmp_path / "missing")]) == [str(tmp_path / "missing")]
+
+
+async def test_what_a_scan_leaves_out_wakes_nobody(tmp_path: Path) -> None:
+    (tmp_path / ".cache").mkdir()
+    (tmp_path / "data").mkdir()
+    async with watching([str(tmp_path)], str(tmp_path / "data")) as watch:
+        for name in (".cache/a.txt", "data/b.txt", ".hidden"):
+            (tmp_path / name).write_text("lantern")
+        (tmp_path / "seen.txt").write_text("lantern")
+        assert await until_dirty(watch, tmp_path / "seen.txt") == {str(tmp_path / "seen.txt")}
+
+
+async def test_a_root_moved_away_and_made_anew_is_watched_again(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    async with watching([str(root)]) as watch:
+        root.rename(tmp_path / "elsewhere")
+        root.mkdir()
+        assert watch.add([str(root)]) == []
+        (root / "a.txt").write_text("lantern")
+        await until_dirty(watch, root / "a.txt")
