@@ -2,6 +2,7 @@
 PYTHON ?= python3
 DOCS ?= examples/docs
 VENV := .venv
+PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 PIP := $(VENV)/bin/python -m pip install --disable-pip-version-check --quiet --no-deps --no-compile
 
 .PHONY: install up test test-all lint lock clean
@@ -28,10 +29,10 @@ $(VENV)/.tests-installed: $(VENV)/.installed requirements-test.lock
 	@touch $@
 
 test: $(VENV)/.tests-installed
-	@$(VENV)/bin/python -m pytest -m "not slow"
+	@$(VENV)/bin/python -m pytest -m "not slow" $(PARALLEL)
 
 test-all: lint $(VENV)/.tests-installed .venv-phoenix/.installed
-	@TANDEM_TEST_PHOENIX_REQUIRED=1 $(VENV)/bin/python -m pytest
+	@TANDEM_TEST_PHOENIX_REQUIRED=1 $(VENV)/bin/python -m pytest $(PARALLEL)
 
 # Phoenix is 850 MB and pins much: it has an environment of its own, as on a machine that runs it as a service.
 .venv-phoenix/.installed:

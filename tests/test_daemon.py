@@ -22,6 +22,8 @@ from tests.conftest import free_port
 from tests.fake_ollama import DIMENSIONS, PROBE, FakeOllama, fake_ollama
 from tests.processes import Daemon, Ended, Place, place, until
 
+pytestmark = pytest.mark.slow
+
 GOOD = 2
 BAD = {
     "broken.pdf": (b"%PDF-1.7\nnothing of a PDF follows", "PDF"),

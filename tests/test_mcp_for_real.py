@@ -3,7 +3,9 @@ whose stdout carries JSON-RPC and nothing else, whatever happens."""
 
 import json
 import shutil
+import sqlite3
 from collections.abc import AsyncGenerator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +177,13 @@ async def test_garbage_is_answered_in_json_rpc_and_the_session_goes_on(daemon: D
 async def test_a_daemon_that_cannot_start_is_an_error_in_json_rpc_with_the_reason(daemon: Daemon) -> None:
     with place() as here:
         shutil.copytree(daemon.place.data / "store", here.data / "store")
+        with (
+            closing(sqlite3.connect(daemon.place.data / "catalog.sqlite3")) as living,
+            closing(sqlite3.connect(here.data / "catalog.sqlite3")) as copy,
+        ):
+            living.backup(copy)
+        for file in daemon.place.data.glob("catalog.sqlite3*"):
+            shutil.copy(file, here.data)
         for config in here.data.rglob("edge_config.json"):
             config.write_text("{")
         (answer,), ended = await said(here, json.dumps(INITIALIZE).encode())

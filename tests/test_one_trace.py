@@ -28,6 +28,8 @@ from tests.observability.receivers import Receiver, Span, Tree, at_collector, at
 from tests.processes import Daemon, Place, environment, place, until
 from wire.redis import RedisWire
 
+pytestmark = pytest.mark.slow
+
 NOTES = {
     "docs/lease.md": "# The lease\n\nA worker's lease is renewed every five seconds and lasts fifteen seconds.\n",
     "docs/kiln.md": "# The kiln\n\nThe kiln cools for twelve hours before anybody opens its door.\n",
