@@ -61,7 +61,7 @@ async def served(here: Place, alone: dict[str, Ended]) -> AsyncGenerator[dict[st
         yield said | {"| head": await into_nothing(here)}
 
 
-@pytest.fixture(params=["alone", "served"])
+@pytest.fixture(params=[pytest.param("alone", marks=pytest.mark.slow), "served"])
 def said(request: pytest.FixtureRequest, alone: dict[str, Ended], served: dict[str, Ended]) -> dict[str, Ended]:
     return alone if request.param == "alone" else served
 

@@ -39,6 +39,18 @@ def find(name: str, folder: Path | None) -> Weights:
 
     Raises EmbedderUnusable where none is to be had, or where they are not the pinned ones.
     """
+    place = _place(name, folder)
+    sha256 = _sha256(place / "model.safetensors")
+    if name in PINNED and sha256 != PINNED[name]:
+        raise EmbedderUnusable(
+            f"{place / 'model.safetensors'} is not {name}: "
+            f"expected sha256 {PINNED[name][:12]}…, found {sha256[:12]}…; "
+            "the file is damaged or another model's. Get it again, or set EMBEDDING_MODEL to that model's own name"
+        )
+    return Weights(place, sha256)
+
+
+def _place(name: str, folder: Path | None) -> Path:
     if folder is not None:
         source, place = "TANDEM_EMBED_MODEL", folder
     elif (package := _package(name)) is not None:
@@ -50,19 +62,12 @@ def find(name: str, folder: Path | None) -> Weights:
         raise EmbedderUnusable(
             f"the weights of {name} were expected in {place} ({source}); missing: {', '.join(missing)}; {_THREE_WAYS}"
         )
-    sha256 = _sha256(place / "model.safetensors")
-    if name in PINNED and sha256 != PINNED[name]:
-        raise EmbedderUnusable(
-            f"{place / 'model.safetensors'} ({source}) is not {name}: "
-            f"expected sha256 {PINNED[name][:12]}…, found {sha256[:12]}…; "
-            "the file is damaged or another model's. Get it again, or set EMBEDDING_MODEL to that model's own name"
-        )
-    return Weights(place, sha256)
+    return place
 
 
 def tokenizer(folder: Path | None) -> Path:
     """The WordPiece vocabulary by which chunks are measured, also where another runtime embeds them."""
-    return find("all-MiniLM-L6-v2", folder).tokenizer
+    return _place("all-MiniLM-L6-v2", folder) / "tokenizer.json"
 
 
 def _package(name: str) -> Path | None:
