@@ -62,8 +62,8 @@ async def served(here: Place, alone: dict[str, Ended]) -> AsyncGenerator[dict[st
 
 
 @pytest.fixture(params=[pytest.param("alone", marks=pytest.mark.slow), "served"])
-def said(request: pytest.FixtureRequest, alone: dict[str, Ended], served: dict[str, Ended]) -> dict[str, Ended]:
-    return alone if request.param == "alone" else served
+def said(request: pytest.FixtureRequest) -> dict[str, Ended]:
+    return request.getfixturevalue(request.param)
 
 
 async def into_nothing(here: Place) -> Ended:
