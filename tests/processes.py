@@ -166,6 +166,13 @@ class Daemon:
         """The texts of all hits."""
         return "\n".join(hit["text"] for hit in await self.hits(query))
 
+    async def answer(self, question: str) -> dict[str, Any]:
+        """The last event of an answer."""
+        response = await self.http.post("/build-context", json={"text": question})
+        *_, final, done = response.text.removesuffix("\n\n").split("\n\n")
+        assert done == "data: [DONE]"
+        return json.loads(final.partition("data: ")[2])
+
     async def status(self) -> dict[str, Any]:
         return (await self.http.get("/status")).raise_for_status().json()
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 from collections.abc import AsyncGenerator, Generator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,18 +36,22 @@ def here() -> Generator[Place]:
 
 @pytest.fixture(scope="module")
 async def runs(here: Place) -> tuple[Ended, Ended]:
-    """The first `tandem index` of the folder, and the second."""
-    return await here.tandem("index", "--json", here.docs), await here.tandem("index", "--json")
+    """The first `tandem index` of the folder, and the second. The index they made is in `apart` too."""
+    both = await here.tandem("index", "--json", here.docs), await here.tandem("index", "--json")
+    shutil.copytree(here.data, here.folder / "apart")
+    return both
 
 
 @pytest.fixture(scope="module")
 async def alone(here: Place, runs: tuple[Ended, Ended]) -> dict[str, Ended]:
     """What the commands say where no daemon runs."""
-    return {name: await here.tandem(*words) for name, words in COMMANDS.items()} | {"| head": await into_nothing(here)}
+    apart = ("--data", str(here.folder / "apart"))
+    said = {name: await here.tandem(*words, *apart) for name, words in COMMANDS.items()}
+    return said | {"| head": await into_nothing(here, *apart)}
 
 
 @pytest.fixture(scope="module")
-async def served(here: Place, alone: dict[str, Ended]) -> AsyncGenerator[dict[str, Ended]]:
+async def served(here: Place, runs: tuple[Ended, Ended]) -> AsyncGenerator[dict[str, Ended]]:
     """What the same commands say where a daemon holds the index; it runs on for the tests."""
     said: dict[str, Ended] = {}
 
@@ -66,12 +71,12 @@ def said(request: pytest.FixtureRequest) -> dict[str, Ended]:
     return request.getfixturevalue(request.param)
 
 
-async def into_nothing(here: Place) -> Ended:
+async def into_nothing(here: Place, *words: str) -> Ended:
     """`tandem ask`, with a stdout that nobody reads any more."""
     reading, writing = os.pipe()
     os.close(reading)
     try:
-        command = here.command("ask", QUESTION)
+        command = here.command("ask", *words, QUESTION)
         ended = await anyio.run_process(command, stdout=writing, check=False, cwd=here.folder, env=environment())
         return Ended(ended.returncode, "", ended.stderr.decode())
     finally:
@@ -141,6 +146,7 @@ async def test_the_state_and_the_list_agree_about_what_is_indexed(here: Place, s
     assert sum(row["chunks"] for row in rows) == status["chunks"]
 
 
+@pytest.mark.slow
 async def test_with_a_daemon_and_without_one_the_same_is_found_and_answered(
     alone: dict[str, Ended], served: dict[str, Ended]
 ) -> None:
