@@ -43,7 +43,7 @@ def main() -> None:
 
 
 async def measure(home: Path) -> None:
-    paths = corpus.write(home / "documents", FILES, 72)
+    paths = corpus.write(home / "documents", FILES, 94)
     more = home / "more"
     corpus.write(more, NEW_FILES, 60, seed=1)
     settings = Settings(home / "data", embedding_model="all-MiniLM-L6-v2", engine="extractive")
