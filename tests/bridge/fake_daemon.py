@@ -6,7 +6,7 @@ FOLDER/starts. What a request's method asks for:
     initialize, pid   the process id        notes   every notification so far and how often the handshake was said
     progress          1, 2, 3 and the result
     die               ends at once          die once, progress once   end the first daemon only
-    hold              no answer before      release, on the same connection
+    hold              no answer before      release, on the same connection or of an earlier daemon
     garbage           a line that is no JSON, then the result
 """
 
@@ -21,6 +21,7 @@ from typing import Any
 
 SOCKET, FOLDER = sys.argv[1], Path(sys.argv[2])
 DELAY_S = float(sys.argv[3]) if len(sys.argv) > 3 else 0.0
+RELEASED = FOLDER / "released"
 NOTES: list[str] = []
 
 
@@ -49,8 +50,11 @@ class Session(socketserver.StreamRequestHandler):
             case "garbage":
                 self.write(b"Loading weights: 100%")
             case "hold":
-                self.released.wait()
+                # The release may have been answered by a daemon that died of another request right after.
+                if not RELEASED.exists():
+                    self.released.wait()
             case "release":
+                RELEASED.touch()
                 self.released.set()
             case "die":
                 os._exit(9)
