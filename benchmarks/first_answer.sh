@@ -3,7 +3,7 @@
 set -eu
 here=$(cd "$(dirname "$0")/.." && pwd)
 place=$(mktemp -d)
-trap 'kill "$up" 2>/dev/null || true; wait "$up" 2>/dev/null || true; rm -rf "$place"' EXIT
+trap '.venv/bin/tandem down || true; wait; rm -rf "$place"' EXIT
 export PIP_CACHE_DIR="$place/pip" XDG_CACHE_HOME="$place/cache" XDG_DATA_HOME="$place/share" PIP_DISABLE_PIP_VERSION_CHECK=1
 git clone --quiet "$here" "$place/tandem"
 cd "$place/tandem"
