@@ -2,8 +2,8 @@
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
-from unittest.mock import ANY
 
 import anyio
 import pytest
@@ -19,6 +19,10 @@ PROSE = "\n\n".join(
     f"chunk. The keeper of subject{n} wrote this down in the year {1900 + n}." * 3
     for n in range(40)
 )
+
+
+def timeless(summary: Summary) -> Summary:
+    return replace(summary, seconds=0.0)
 
 
 async def test_a_new_file_is_found_with_its_place(library: Library) -> None:
@@ -192,7 +196,7 @@ async def test_names_that_are_not_utf8_are_listed_not_lost(library: Library) -> 
     summary = await library.sync()
     ((path, reason),) = library.index.catalog.failed()
     assert (summary.failed, "not valid UTF-8" in reason, "caf" in path) == (1, True, True)
-    assert await library.sync() == Summary(failed=1, seconds=ANY)
+    assert timeless(await library.sync()) == Summary(failed=1)
 
 
 async def test_one_file_that_went_and_two_copies_that_came_are_one_move_and_one_addition(library: Library) -> None:
@@ -228,5 +232,5 @@ async def test_a_root_that_is_away_is_told(library: Library, tmp_path: Path) -> 
 async def test_the_data_folder_is_not_indexed_where_it_lies_in_a_root(library: Library) -> None:
     library.write("data/a.txt", "The lantern hangs in the barn.")
     indexer = Indexer(library.index, tokenizer(None), library.folder / "data")
-    assert await indexer.sync() == Summary(seconds=ANY)
-    assert await indexer.sync({str(library.folder / "data" / "a.txt")}) == Summary(seconds=ANY)
+    assert timeless(await indexer.sync()) == Summary()
+    assert timeless(await indexer.sync({str(library.folder / "data" / "a.txt")})) == Summary()
