@@ -3,7 +3,6 @@
 import argparse
 import os
 import sys
-from collections.abc import Sequence
 from typing import NoReturn
 
 ENGINES = ("extractive", "openai", "echo")
@@ -36,7 +35,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=_Version())
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, help_: str, json_: bool = True) -> argparse.ArgumentParser:
@@ -114,19 +113,14 @@ def _positive(word: str) -> int:
     return number
 
 
-class _Version(str):
-    """Read only when asked for: the look into the installed packages costs milliseconds."""
+class _Version(argparse.Action):
+    """Looked up only when asked for: the look into the installed packages costs milliseconds."""
 
-    def __mod__(self, names: object) -> str:
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
         from importlib.metadata import version
 
-        return f"tandem {version('tandem-rag')}"
-
-    __slots__ = ()
-
-
-def arguments_of(words: Sequence[str]) -> argparse.Namespace:
-    return _parser().parse_args(words)
+        print(f"tandem {version('tandem-rag')}")  # noqa: T201
+        parser.exit()
 
 
 if __name__ == "__main__":

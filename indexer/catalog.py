@@ -19,7 +19,7 @@ import numpy as np
 from indexer.embed import Vectors
 from indexer.store import StoreUnusable
 
-SCHEMA = 1
+SCHEMA = 1  # of the tables below, kept in the file: raise it when they change
 _TABLES = """
 CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS roots(path TEXT PRIMARY KEY) WITHOUT ROWID;
@@ -131,14 +131,19 @@ def vector_key(signature: str, text: str) -> bytes:
 
 class Catalog:
     def __init__(self, file: Path) -> None:
-        """Made on first use. Raises StoreUnusable where the file cannot be opened or is damaged."""
+        """Made on first use. Raises StoreUnusable where the file cannot be opened, is damaged or another version's."""
         file.parent.mkdir(parents=True, exist_ok=True)
         self._writing = threading.Lock()
         try:
             self._write = sqlite3.connect(file, check_same_thread=False, isolation_level=None)
+            (schema,) = self._write.execute("PRAGMA user_version").fetchone()
+            if schema not in (0, SCHEMA):
+                self._write.close()
+                raise sqlite3.DatabaseError(f"it was made by another version of Tandem (tables {schema}, not {SCHEMA})")
             # NORMAL: a power cut may lose the last commits, which only means indexing those files again.
             self._write.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON;")
             self._write.executescript(_TABLES)
+            self._write.execute(f"PRAGMA user_version = {SCHEMA}")
             self._read = sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, check_same_thread=False)
         except sqlite3.Error as error:
             raise StoreUnusable(
