@@ -6,19 +6,32 @@ Runs in a child process, which a hostile file may slow, swell or kill without ha
 import errno
 import hashlib
 import os
+import re
 import stat
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cache
+import time
+from dataclasses import replace
 from pathlib import Path
+
+import msgspec
 
 from indexer import lexical
 from indexer.chunk import Chunk, chunk
-from indexer.parse import Kind, Unreadable, parse, refuse
+from indexer.offsets import offsets
+from indexer.parse import Document, Kind, Unreadable, parse, refuse
 
-__all__ = ["Moved", "ReadChunk", "Reading", "Unreadable", "read"]
+__all__ = ["MAX_CHARACTERS", "MAX_CHUNKS", "Moved", "ReadChunk", "Reading", "Secret", "Unreadable", "read"]
 
-_TRIES = 3
+MAX_CHARACTERS = 40_000_000
+MAX_CHUNKS = 100_000
+# A file that is being written mostly settles within these.
+_WAITS_S = (0.01, 0.05, 0.2)
+_PRIVATE_KEY = re.compile(
+    rb"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----[ \t]*(?:\r|\n|\\[rn])|PuTTY-User-Key-File-\d"
+)
+# A certificate's chain may stand before its key.
+_BUNDLE = (b"-----BEGIN ", b"Bag Attributes")
+_START_BYTES = 4096
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a named pipe",
@@ -32,8 +45,11 @@ class Moved(Exception):
     """The file kept changing while it was read: come back when it is quiet."""
 
 
-@dataclass(frozen=True, slots=True)
-class ReadChunk:
+class Secret(Unreadable):
+    """The file holds a private key: it is left out whoever asks."""
+
+
+class ReadChunk(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A chunk as `indexer.chunk` gives it; `terms` as `indexer.lexical.pack` does."""
 
     text: str
@@ -46,8 +62,7 @@ class ReadChunk:
     terms: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """The stat and the content belong to the same moment. `sha256` is hexadecimal."""
 
     sha256: str
@@ -60,18 +75,29 @@ class Reading:
     chunks: list[ReadChunk]
 
 
-def read(path: str, tokenizer_file: str, size: int, overlap: int, max_bytes: int) -> Reading:
-    """Reads, parses and chunks one file.
+def read(
+    path: str,
+    tokenizer_file: str,
+    size: int,
+    overlap: int,
+    max_bytes: int,
+    max_characters: int = MAX_CHARACTERS,
+    max_chunks: int = MAX_CHUNKS,
+) -> Reading:
+    """Reads, parses and chunks one file. `max_bytes` holds on disk, `max_characters` for the text in it.
 
     Raises:
-        Unreadable: it gives no text, and why, in words for people.
-        Moved: it changed under each of three readings.
+        Unreadable: it gives no text, and why, in words for people; Secret: it holds a private key.
+        Moved: it changed under each of the readings.
         FileNotFoundError: it is gone.
     """
     refuse(Path(path))
     data, at = _steady_bytes(path, max_bytes)
-    document = parse(Path(path), data)
-    chunks = chunk(document, _offsets(tokenizer_file), size, overlap)
+    _refuse_key(data)
+    document = _encodable(parse(Path(path), data))
+    _refuse_long("characters of text", len(document.text), max_characters)
+    chunks = chunk(document, offsets(tokenizer_file), size, overlap)
+    _refuse_long("passages", len(chunks), max_chunks)
     return Reading(
         sha256=hashlib.sha256(data).hexdigest(),
         size=at.st_size,
@@ -82,6 +108,31 @@ def read(path: str, tokenizer_file: str, size: int, overlap: int, max_bytes: int
         kind=document.kind,
         chunks=[_read_chunk(found) for found in chunks],
     )
+
+
+def _refuse_key(data: bytes) -> None:
+    whole = data[:_START_BYTES].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(_BUNDLE)
+    if _PRIVATE_KEY.search(data if whole else data[:_START_BYTES]):
+        raise Secret("left out: it holds a private key, and what is indexed can be quoted")
+
+
+def _refuse_long(of_what: str, found: int, most: int) -> None:
+    if found > most:
+        raise Unreadable(f"expected at most {most:,} {of_what}, found {found:,}: split it or leave it out")
+
+
+def _encodable(document: Document) -> Document:
+    """Half of a surrogate pair, which JSON and PDF can hold, has no bytes: it becomes U+FFFD."""
+    if not _SURROGATE.search(f"{document.text}{document.title}"):
+        return document
+    headings = (replace(heading, title=_whole(heading.title)) for heading in document.headings)
+    return replace(
+        document, text=_whole(document.text), title=_whole(document.title or "") or None, headings=tuple(headings)
+    )
+
+
+def _whole(text: str) -> str:
+    return _SURROGATE.sub("\ufffd", text)
 
 
 def _read_chunk(found: Chunk) -> ReadChunk:
@@ -97,19 +148,8 @@ def _read_chunk(found: Chunk) -> ReadChunk:
     )
 
 
-@cache
-def _offsets(tokenizer_file: str) -> Callable[[str], Sequence[tuple[int, int]]]:
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(tokenizer_file)
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    # encode_batch, for encode holds the GIL all along.
-    return lambda text: tokenizer.encode_batch([text], add_special_tokens=False)[0].offsets
-
-
 def _steady_bytes(path: str, max_bytes: int) -> tuple[bytes, os.stat_result]:
-    for _ in range(_TRIES):
+    for wait_s in (*_WAITS_S, None):
         try:
             data, before = _bytes(path, max_bytes)
             after = os.lstat(path)
@@ -121,7 +161,9 @@ def _steady_bytes(path: str, max_bytes: int) -> tuple[bytes, os.stat_result]:
             raise Unreadable(_refused(error)) from error
         if _identity(before) == _identity(after) and len(data) == before.st_size:
             return data, before
-    raise Moved(f"expected a file at rest, {path} changed under {_TRIES} readings: it is read again when it is quiet")
+        if wait_s is not None:
+            time.sleep(wait_s)
+    raise Moved("expected a file at rest, found one that changes: it is read again when it is quiet")
 
 
 def _bytes(path: str, max_bytes: int) -> tuple[bytes, os.stat_result]:
@@ -141,8 +183,8 @@ def _bytes(path: str, max_bytes: int) -> tuple[bytes, os.stat_result]:
         os.close(descriptor)
 
 
-def _identity(at: os.stat_result) -> tuple[int, int, int, int]:
-    return at.st_dev, at.st_ino, at.st_size, at.st_mtime_ns
+def _identity(at: os.stat_result) -> tuple[int, int, int, int, int]:
+    return at.st_dev, at.st_ino, at.st_size, at.st_mtime_ns, at.st_ctime_ns
 
 
 def _refused(error: OSError) -> str:
