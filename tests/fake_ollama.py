@@ -2,9 +2,10 @@
 go wrong with one. Before a real Ollama (`upstream`) it hands on what it does not spoil, and counts.
 """
 
+import json
 import zlib
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -16,7 +17,7 @@ import numpy as np
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 DIMENSIONS = 768
@@ -65,19 +66,22 @@ class FakeOllama:
     listings: int = 0
     hung: anyio.Event = field(default_factory=anyio.Event)
     upstream: str | None = None
-    _held: anyio.Event = field(default_factory=anyio.Event)
+    _held: int = 0
+    _arrived: anyio.Event = field(default_factory=anyio.Event)
     _holds: bool = False
     _server: uvicorn.Server | None = None
     _tasks: anyio.abc.TaskGroup | None = None
     _stopped: anyio.Event = field(default_factory=anyio.Event)
 
     def hold(self) -> None:
-        self._holds, self._held, self.go_on = True, anyio.Event(), anyio.Event()
+        self._holds, self._held, self.go_on = True, 0, anyio.Event()
 
-    async def has_documents(self) -> None:
-        """Returns once some wait."""
+    async def has_documents(self, requests: int = 1) -> None:
+        """Returns once so many wait."""
         with anyio.fail_after(30):
-            await self._held.wait()
+            while self._held < requests:
+                self._arrived = anyio.Event()
+                await self._arrived.wait()
 
     async def start(self) -> None:
         """Listens; again on the same port after `stop`."""
@@ -99,12 +103,12 @@ class FakeOllama:
         stopped.set()
 
     async def stop(self) -> None:
-        """As `kill` does it: connections end, nobody listens."""
+        """As `kill` does it: nobody listens, and connections end; what was answered is still under way."""
         assert self._server
         for listener in self._server.servers:
             listener.close()
         for connection in list(self._server.server_state.connections):
-            connection.transport.abort()  # type: ignore[union-attr]
+            connection.transport.close()  # type: ignore[union-attr]
         self._server.should_exit = self._server.force_exit = True
         with anyio.fail_after(5):
             await self._stopped.wait()
@@ -131,7 +135,8 @@ class FakeOllama:
             return JSONResponse({"error": "this test wants every text whole, and none empty"}, 400)
         self.texts += texts
         if self._holds and any(text != PROBE and text.startswith("search_document: ") for text in texts):
-            self._held.set()
+            self._held += 1
+            self._arrived.set()
             await self.go_on.wait()
         if any(self.refuses(text) for text in texts):
             return JSONResponse({"error": "the input length exceeds the context length"}, 400)
@@ -144,12 +149,16 @@ class FakeOllama:
             await anyio.sleep(self.latency_s)
         if self.upstream:
             reply = await self._handed_on(request)
-            self.embedded.update(texts if reply.status_code == 200 else ())
-            return reply
-        vectors: list[list[float]] = [_vector(text) for text in texts]
+            if reply.status_code != 200:
+                return reply
+            vectors = json.loads(reply.body)["embeddings"]
+        else:
+            vectors = [vector_of(text) for text in texts]
         if fault:
             return JSONResponse({"model": asked["model"], "embeddings": _odd(fault, vectors)})
-        self.embedded.update(texts)
+        # Nothing is awaited from here to the reply: who is counted as embedded is answered.
+        if self._connection(request):
+            self.embedded.update(texts)
         return JSONResponse({"model": asked["model"], "embeddings": vectors})
 
     async def _handed_on(self, request: Request) -> Response:
@@ -175,9 +184,9 @@ class FakeOllama:
             case "no JSON":
                 return Response('{"embeddings": [[0.1, 0.', media_type="application/json")
             case "break in the reply":
-                return Response("{", headers={"content-length": "1000"})
+                return StreamingResponse(self._begun(request), headers={"content-length": "1000"})
             case "break":
-                self._connection(request).abort()
+                self._break_off(request)
             case "restart":
                 assert self._tasks
                 self._tasks.start_soon(self._restart)
@@ -185,15 +194,32 @@ class FakeOllama:
                 self.hung.set()
             case _:
                 return None
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
+        await _disconnected(request)
         return Response()
 
+    async def _begun(self, request: Request) -> AsyncIterator[str]:
+        yield '{"embeddings": [['
+        self._break_off(request)
+        await _disconnected(request)
+
+    def _break_off(self, request: Request) -> None:
+        if connection := self._connection(request):
+            connection.abort()
+
     def _connection(self, request: Request) -> Any:
+        """The request's transport, unless it is ending."""
         assert self._server
         assert request.client
-        ends = {one.transport.get_extra_info("peername"): one for one in self._server.server_state.connections}  # type: ignore[union-attr]
-        return ends[tuple(request.client)].transport  # type: ignore[union-attr]
+        open_ = {
+            one.transport.get_extra_info("peername"): one.transport for one in self._server.server_state.connections
+        }  # type: ignore[union-attr]
+        transport = open_.get(tuple(request.client))
+        return transport if transport and not transport.is_closing() else None
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def _odd(fault: Fault, vectors: list[list[float]]) -> list[Any]:
@@ -213,7 +239,7 @@ def _odd(fault: Fault, vectors: list[list[float]]) -> list[Any]:
             return [*rest, [0.0] * len(first)]
 
 
-def _vector(text: str) -> list[float]:
+def vector_of(text: str) -> list[float]:
     """Like texts have like vectors, and no two the same."""
     vector = np.random.default_rng(zlib.crc32(text.encode())).uniform(0.005, 0.015, DIMENSIONS)
     for word in text.split(": ", 1)[-1].lower().split():

@@ -311,8 +311,8 @@ class _Ollama:
                     away_s += spent_s
                 if full_s > waits.full_s or away_s > waits.away_s:
                     raise self._away(trouble) from trouble
-            began = anyio.current_time()
             await anyio.sleep(pause_s)
+            began = anyio.current_time()
         raise AssertionError("the pauses never end")
 
     async def _within(self, limit_s: float, asked: Awaitable[_T]) -> _T:
