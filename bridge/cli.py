@@ -56,6 +56,29 @@ def _parser() -> argparse.ArgumentParser:
 
     index = command("index", "add folders to the index, bring all of it in step once and exit")
     index.add_argument("folders", nargs="*", metavar="DIR")
+    index.add_argument(
+        "--accept-deletions",
+        action="store_true",
+        help="files that are missing are gone for good, also where they are so many that a disk may be away",
+    )
+
+    reindex = command("reindex", "read documents again, whatever their time stamps say")
+    reindex.add_argument("path", nargs="?", metavar="PATH", help="a file or folder (default: all)")
+
+    forget = command(
+        "forget", "take a folder or file out of the index until it is added again; no file is touched"
+    )
+    forget.add_argument("path", metavar="PATH")
+
+    command("pause", "stop indexing until `tandem resume`; search goes on", json_=False)
+    command("resume", "go on indexing", json_=False)
+
+    command("migrate", "move the index to the store and model that the settings name; what has its vector keeps it")
+
+    backup = command("backup", "copy the index into one file, while it is in use too", json_=False)
+    backup.add_argument("file", metavar="FILE")
+    restore = command("restore", "make an index from a backup, in a data folder that holds none", json_=False)
+    restore.add_argument("file", metavar="FILE")
 
     search = command("search", "print the passages that fit a query best")
     search.add_argument("query")
@@ -67,6 +90,8 @@ def _parser() -> argparse.ArgumentParser:
     _within(ask)
 
     command("status", "say what the index holds and what is wrong")
+
+    command("doctor", "check each part and say what to do")
 
     ls = command("ls", "list every document")
     ls.add_argument("glob", nargs="?", help="only paths that match, as in .gitignore, e.g. '*.md' or docs/")

@@ -83,8 +83,21 @@ class Remote:
         params = {"in": within} if within is not None else None
         return (await self._call("GET", "/documents", _Documents, params=params)).documents
 
-    async def index(self, folders: Sequence[str]) -> Summary:
-        return await self._call("POST", "/index", Summary, {"folders": list(folders)}, timeout=INDEX)
+    async def index(self, folders: Sequence[str], accept_deletions: bool = False) -> Summary:
+        body = {"folders": list(folders), "accept_deletions": accept_deletions}
+        return await self._call("POST", "/index", Summary, body, timeout=INDEX)
+
+    async def reindex(self, path: str | None = None) -> Summary:
+        return await self._call("POST", "/reindex", Summary, {"path": path}, timeout=INDEX)
+
+    async def forget(self, path: str) -> int:
+        return (await self._call("POST", "/forget", dict[str, int], {"path": path}))["documents"]
+
+    async def pause(self) -> None:
+        await self._call("POST", "/pause", dict[str, Any])
+
+    async def resume(self) -> None:
+        await self._call("POST", "/resume", dict[str, Any])
 
     async def stop(self) -> None:
         await self._call("POST", "/stop", dict[str, Any])

@@ -20,6 +20,8 @@ from bridge.folder import Folder, Held, Unusable, held, holding
 from bridge.service import Answer, BadInput, Piece, Service, Unavailable
 from bridge.settings import Settings, WrongSetting, load
 from indexer.embed import EmbedderAway, EmbedderUnusable
+from indexer.hits import Summary
+from indexer.sandbox import NoReader
 from indexer.store import StoreAway, StoreUnusable
 
 logger = logging.getLogger("tandem")
@@ -33,6 +35,7 @@ _FORESEEN = (
     EmbedderAway,
     EmbedderUnusable,
     Held,
+    NoReader,
     StoreAway,
     StoreUnusable,
     Unavailable,
@@ -173,13 +176,86 @@ async def _down(arguments: argparse.Namespace, settings: Settings) -> None:
 async def _index(arguments: argparse.Namespace, settings: Settings) -> None:
     folders = [str(Path(folder).expanduser().absolute()) for folder in arguments.folders]
     async with _service(settings) as service, _progress(service):
-        summary = await service.index(folders)
+        summary = await service.index(folders, arguments.accept_deletions)
+    _say_summary(arguments, summary)
+
+
+def _say_summary(arguments: argparse.Namespace, summary: Summary) -> None:
     from bridge.progress import in_words
 
     if arguments.json:
         _say_json(summary)
     else:
         _say(in_words(summary))
+
+
+async def _reindex(arguments: argparse.Namespace, settings: Settings) -> None:
+    path = _absolute(arguments.path) if arguments.path else None
+    async with _service(settings) as service, _progress(service):
+        summary = await service.reindex(path)
+    _say_summary(arguments, summary)
+
+
+async def _forget(arguments: argparse.Namespace, settings: Settings) -> None:
+    path = _absolute(arguments.path)
+    async with _service(settings) as service:
+        documents = await service.forget(path)
+    if arguments.json:
+        _say_json({"path": path, "documents": documents})
+    else:
+        _say(f"{documents} document{'s' * (documents != 1)} forgotten; `tandem index {path}` takes it in again")
+
+
+async def _pause(arguments: argparse.Namespace, settings: Settings) -> None:
+    async with _service(settings) as service:
+        await service.pause()
+    logger.info("indexing is paused until `tandem resume`; search goes on")
+
+
+async def _resume(arguments: argparse.Namespace, settings: Settings) -> None:
+    async with _service(settings) as service:
+        await service.resume()
+    logger.info("indexing goes on")
+
+
+async def _migrate(arguments: argparse.Namespace, settings: Settings) -> None:
+    from bridge.migrating import migrate
+
+    moved = await migrate(settings)
+    if arguments.json:
+        _say_json(moved)
+    else:
+        _say(f"{moved.chunks} chunks moved from {moved.source} to {moved.target}; {moved.embedded_chunks} embedded")
+
+
+async def _backup(arguments: argparse.Namespace, settings: Settings) -> None:
+    from bridge.migrating import back_up
+
+    logger.info("the index is kept in %s", back_up(settings, Path(arguments.file)))
+
+
+async def _restore(arguments: argparse.Namespace, settings: Settings) -> None:
+    from bridge.migrating import restore
+
+    restore(settings, Path(arguments.file))
+    logger.info("the index is restored in %s; the next start fills its store, without embedding", settings.data)
+
+
+async def _doctor(arguments: argparse.Namespace, settings: Settings) -> None:
+    from bridge.doctor import examine
+
+    checks = await examine(settings)
+    for check in checks:
+        if arguments.json:
+            _say_json(check)
+        else:
+            _say(
+                f"{check.state:8} {check.part:10} {check.found}" + (f"\n{'':20}{check.remedy}" if check.remedy else "")
+            )
+
+
+def _absolute(path: str) -> str:
+    return os.path.abspath(Path(path).expanduser())  # noqa: PTH100 (links are kept: a path is known as it was added)
 
 
 @asynccontextmanager
@@ -241,6 +317,8 @@ def _raise_for(answer: Answer) -> None:
 
 
 async def _status(arguments: argparse.Namespace, settings: Settings) -> None:
+    from bridge.progress import run_in_words
+
     async with _service(settings) as service:
         status = await service.status()
     if arguments.json:
@@ -251,13 +329,21 @@ async def _status(arguments: argparse.Namespace, settings: Settings) -> None:
     )
     _say(f"folders    {', '.join(status.roots) or 'none yet: `tandem up DIR` or `tandem index DIR`'}")
     _say(f"as of      {status.as_of or 'never'} ({status.state})")
+    if status.progress:
+        _say(f"indexing   {run_in_words(status.progress)}")
+    if status.growing:
+        grows = status.growing
+        _say(f"growing    {grows.embedding} in {grows.store}: {grows.chunks_left} chunks left, then it answers")
     _say(f"embedding  {status.embedding}")
     _say(f"store      {status.store}")
     _say(f"engine     {status.engine}, {status.workers} worker{'' if status.workers == 1 else 's'}")
-    for failed in status.failed[:_FAILED_SHOWN]:
-        _say(f"failed     {_printable(failed.path)}: {failed.reason}")
-    if len(status.failed) > _FAILED_SHOWN:
-        _say(f"failed     and {len(status.failed) - _FAILED_SHOWN} more: `tandem status --json`")
+    for word, files in (("failed", status.failed), ("left out", status.left_out)):
+        for file in files[:_FAILED_SHOWN]:
+            _say(f"{word:10} {_printable(file.path)}: {file.reason}")
+        if len(files) > _FAILED_SHOWN:
+            _say(f"{word:10} and {len(files) - _FAILED_SHOWN} more: `tandem status --json`")
+    for path in status.forgotten:
+        _say(f"forgotten  {_printable(path)}")
     for warning in status.warnings:
         _say(f"warning    {warning}")
 
@@ -309,6 +395,14 @@ _COMMANDS: dict[str, Command] = {
     "up": _up,
     "down": _down,
     "index": _index,
+    "reindex": _reindex,
+    "forget": _forget,
+    "pause": _pause,
+    "resume": _resume,
+    "migrate": _migrate,
+    "backup": _backup,
+    "restore": _restore,
+    "doctor": _doctor,
     "search": _search,
     "ask": _ask,
     "status": _status,

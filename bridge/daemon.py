@@ -41,8 +41,8 @@ async def serve(settings: Settings, folders: Sequence[str], *, private_phoenix: 
     with holding(folder):
         async with AsyncExitStack() as stack:
             traces = await stack.enter_async_context(_traced(settings, private_phoenix))
-            tandem = await stack.enter_async_context(opened(settings, traces))
-            tandem.add(folders)
+            tandem = await stack.enter_async_context(opened(settings, traces, background=True))
+            await tandem.add(folders)
             await _serve(tandem, settings, folder)
 
 
@@ -65,7 +65,7 @@ async def _serve(tandem: Tandem, settings: Settings, folder: Folder) -> None:
         tasks = await stack.enter_async_context(anyio.create_task_group())
         tasks.start_soon(_until_signal, tandem)
         # Before the first question can come.
-        tasks.start_soon(tandem.keep_in_step)
+        tasks.start_soon(tandem.keeping.run)
         await tasks.start(sessions.serve_lines, server, str(folder.mcp_socket))
         await tasks.start(_http, app, listeners)
         _greet(settings, folder, port)

@@ -5,7 +5,9 @@
     POST /build-context  {"text", "in", "session"}     data: {chunk, is_final}* then data: [DONE]
     GET  /status
     *    /mcp                                          MCP, streamable HTTP
-    GET  /documents?in=GLOB    POST /index {"folders"}    POST /stop       over the Unix socket only
+    GET  /documents?in=GLOB                            over the Unix socket only, as all that follow
+    POST /index          {"folders", "accept_deletions"}
+    POST /reindex, /forget  {"path"}                   POST /pause, /resume, /stop
 
 Every failure is {"error": {"code", "message"}}. `guard` stands before all of it.
 """
@@ -36,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 HEARTBEAT_S = 15.0
 RETRY_AFTER_S = 5
-LOCAL_PATHS = ("/documents", "/index", "/stop")
+LOCAL_PATHS = ("/documents", "/index", "/reindex", "/forget", "/pause", "/resume", "/stop")
 INTERNAL = "Tandem failed in the middle of this answer; its log says how"
 
 
@@ -54,6 +56,15 @@ class AskBody(msgspec.Struct, frozen=True):
 
 class IndexBody(msgspec.Struct, frozen=True):
     folders: list[str]
+    accept_deletions: bool = False
+
+
+class ReindexBody(msgspec.Struct, frozen=True):
+    path: str | None = None
+
+
+class ForgetBody(msgspec.Struct, frozen=True):
+    path: str
 
 
 def app(
@@ -80,6 +91,10 @@ def app(
         Route("/status", partial(_status, service)),
         Route("/documents", partial(_documents, service)),
         Route("/index", partial(_index, service), methods=["POST"]),
+        Route("/reindex", partial(_reindex, service), methods=["POST"]),
+        Route("/forget", partial(_forget, service), methods=["POST"]),
+        Route("/pause", partial(_pause, service), methods=["POST"]),
+        Route("/resume", partial(_resume, service), methods=["POST"]),
         Route("/stop", partial(_stop, service), methods=["POST"]),
     ]
     if mcp:
@@ -115,7 +130,25 @@ async def _documents(service: Service, request: Request) -> Response:
 
 async def _index(service: Service, request: Request) -> Response:
     body = await _body(request, IndexBody)
-    return _json(await service.index(body.folders))
+    return _json(await service.index(body.folders, body.accept_deletions))
+
+
+async def _reindex(service: Service, request: Request) -> Response:
+    return _json(await service.reindex((await _body(request, ReindexBody)).path))
+
+
+async def _forget(service: Service, request: Request) -> Response:
+    return _json({"documents": await service.forget((await _body(request, ForgetBody)).path)})
+
+
+async def _pause(service: Service, request: Request) -> Response:
+    await service.pause()
+    return _json({"paused": True})
+
+
+async def _resume(service: Service, request: Request) -> Response:
+    await service.resume()
+    return _json({"paused": False})
 
 
 async def _stop(service: Service, request: Request) -> Response:

@@ -7,9 +7,9 @@ import time
 import anyio
 import msgspec
 
-from bridge.service import Service
+from bridge.service import RunProgress, Service
 from indexer.hits import Summary
-from indexer.pipeline import Indexer
+from indexer.pipeline import Indexer, Progress
 
 logger = logging.getLogger("tandem")
 
@@ -31,7 +31,8 @@ async def told(service: Service) -> None:
     while True:
         await anyio.sleep(_LINE_EVERY_S)
         status = await service.status()
-        logger.info("the daemon indexes: %d documents are in, %d files wait", status.documents, status.pending)
+        how = run_in_words(status.progress) if status.progress else f"{status.pending} files wait"
+        logger.info("the daemon indexes: %s", how)
 
 
 def in_words(summary: Summary) -> str:
@@ -40,6 +41,20 @@ def in_words(summary: Summary) -> str:
     seconds, embedded = counts.pop("seconds"), counts.pop("embedded_chunks")
     done = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "no documents"
     return f"{done}; {embedded} chunk{'s' * (embedded != 1)} embedded in {seconds:.1f} s"
+
+
+def run_in_words(run: RunProgress) -> str:
+    """How far a run is: 120 of 2000 files, 74 chunks/s, about 12 s left."""
+    left = "" if run.seconds_left is None else f", about {run.seconds_left:.0f} s left"
+    at = f", at {run.reading}" if run.reading and run.files_done < run.files else ""
+    return f"{run.files_done} of {run.files} files, {run.chunks_per_s:.0f} chunks/s{left}{at}"
+
+
+def now(run: Progress) -> RunProgress:
+    """Where a run stands, with its rate and the time that is left."""
+    seconds = max(time.monotonic() - run.started, 0.001)
+    left_s = (run.files - run.files_done) * seconds / run.files_done if run.files_done else None
+    return RunProgress(run.files, run.files_done, run.chunks, run.chunks / seconds, left_s, run.reading)
 
 
 async def _bar(indexer: Indexer) -> None:
@@ -75,7 +90,4 @@ async def _lines(indexer: Indexer) -> None:
         if not run or run.files <= _SMALL or time.monotonic() - told < _LINE_EVERY_S:
             continue
         told = time.monotonic()
-        seconds = told - run.started
-        rate = run.files_done / seconds
-        left = f", about {(run.files - run.files_done) / rate:.0f} s left" if rate else ""
-        logger.info("indexing: %d of %d files, %.0f chunks/s%s", run.files_done, run.files, run.chunks / seconds, left)
+        logger.info("indexing: %s", run_in_words(now(run)))

@@ -73,7 +73,30 @@ class FailedFile:
 
 
 @dataclass(frozen=True, slots=True)
+class RunProgress:
+    """The run under way. `files_done` are in the store; `seconds_left` is null until the first one is."""
+
+    files: int
+    files_done: int
+    chunks: int
+    chunks_per_s: float
+    seconds_left: float | None
+    reading: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Growing:
+    """Another model's or store's index, which takes over once no chunk is left."""
+
+    embedding: str
+    store: str
+    chunks_left: int
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
+    """`left_out`: files that are never read because they hold secrets. `forgotten`: what `tandem forget` took out."""
+
     documents: int
     chunks: int
     pending: int
@@ -86,6 +109,10 @@ class Status:
     roots: tuple[str, ...] = ()
     state: Literal["idle", "indexing", "paused"] = "idle"
     warnings: tuple[str, ...] = ()
+    left_out: tuple[FailedFile, ...] = ()
+    forgotten: tuple[str, ...] = ()
+    progress: RunProgress | None = None
+    growing: Growing | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +139,23 @@ class Service(Protocol):
 
     async def documents(self, within: str | None = None) -> Sequence[DocumentRow]: ...
 
-    async def index(self, folders: Sequence[str]) -> Summary:
-        """Adds the folders (absolute paths) and brings everything in step once."""
+    async def index(self, folders: Sequence[str], accept_deletions: bool = False) -> Summary:
+        """Adds the folders (absolute paths) and brings everything in step once. `accept_deletions`: what is missing is
+        gone for good, however much it is."""
         ...
+
+    async def reindex(self, path: str | None = None) -> Summary:
+        """Reads the documents at and beneath the path (all of them without one) again."""
+        ...
+
+    async def forget(self, path: str) -> int:
+        """Takes a folder or file (absolute path) out of the index, until it is added again. How many documents went."""
+        ...
+
+    async def pause(self) -> None:
+        """Stops indexing, also over a restart; search goes on."""
+        ...
+
+    async def resume(self) -> None: ...
 
     async def stop(self) -> None: ...

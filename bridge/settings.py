@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from math import inf
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_type_hints
 
 
 class WrongSetting(Exception):
@@ -52,6 +52,10 @@ class Settings:
     lease_s: float = 15
     embed: str = "onnx"
     embed_model: Path | None = None
+    embed_precision: str = "int8"
+    poll: str = "auto"
+    quantization: Literal["none", "int8", "turbo8"] = "none"
+    max_file_mb: int = 64
     engine: str = ""
     model: str | None = None
     cors_origins: str = ""
@@ -77,6 +81,10 @@ OURS = frozenset(
         "lease_s",
         "embed",
         "embed_model",
+        "embed_precision",
+        "poll",
+        "quantization",
+        "max_file_mb",
         "engine",
         "model",
         "cors_origins",
@@ -86,6 +94,9 @@ OURS = frozenset(
 )
 _CHOICES = {
     "embed": ("onnx", "ollama"),
+    "embed_precision": ("int8", "fp32"),
+    "poll": ("auto", "all"),
+    "quantization": ("none", "int8", "turbo8"),
     "engine": ("extractive", "openai", "redis"),
     "no_worker": ("extract", "refuse"),
 }
@@ -97,6 +108,7 @@ _RANGES = {
     "max_concurrent_per_process": (1, inf),
     "result_timeout_sec": (0.1, inf),
     "lease_s": (1, inf),
+    "max_file_mb": (1, 2048),
 }
 _READERS: dict[type, tuple[Callable[[str], Any], str]] = {
     int: (int, "a whole number"),

@@ -1,151 +1,45 @@
 """What the index holds, in SQLite: the one truth about documents, their chunks and the vectors already paid for.
 
 A point in the store that is not a chunk here is never shown: a deletion takes effect with this file's commit.
-`doubtful` names points that may be in the store without being chunks here (a crash between the two); they are
+`doubtful` names points that may be in a store without being chunks here (a crash between the two); they are
 deleted at the next start. Two connections: one writes (a worker thread), one reads (the loop).
 """
 
-import hashlib
+import shutil
 import sqlite3
 import threading
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
 
 from indexer.embed import Vectors
-from indexer.store import StoreUnusable
+from indexer.records import COMPLETE, Candidate, ChunkRow, Generation, Known, Listed, Record, Stat, document_id
+from indexer.schema import prepare
+from indexer.store import StoreAway, StoreUnusable
 
-SCHEMA = 1  # of the tables below, kept in the file: raise it when they change
-_TABLES = """
-CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS roots(path TEXT PRIMARY KEY) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS documents(
-    id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, sha256 TEXT NOT NULL, size INTEGER NOT NULL,
-    mtime_ns INTEGER NOT NULL, ctime_ns INTEGER NOT NULL, inode INTEGER NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('indexed', 'failed')), reason TEXT, title TEXT,
-    indexed_at REAL NOT NULL, read_at REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS chunks(
-    id INTEGER PRIMARY KEY, document INTEGER NOT NULL REFERENCES documents(id) ON DELETE CASCADE,
-    ordinal INTEGER NOT NULL, start INTEGER NOT NULL, end INTEGER NOT NULL, start_line INTEGER, end_line INTEGER,
-    page INTEGER, heading TEXT, text TEXT NOT NULL, terms BLOB NOT NULL, vector BLOB NOT NULL);
-CREATE UNIQUE INDEX IF NOT EXISTS chunks_in_order ON chunks(document, ordinal);
-CREATE INDEX IF NOT EXISTS chunks_by_vector ON chunks(vector);
-CREATE TABLE IF NOT EXISTS vectors(key BLOB PRIMARY KEY, vector BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS doubtful(id INTEGER PRIMARY KEY);
-"""
 _Value = TypeVar("_Value")
 _MANY = 500  # SQL parameters a statement
-
-
-@dataclass(frozen=True, slots=True)
-class Stat:
-    """What tells without reading whether a file is the one that was indexed."""
-
-    size: int
-    mtime_ns: int
-    ctime_ns: int
-    inode: int
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """A document as it was recorded."""
-
-    stat: Stat
-    sha256: str
-    state: Literal["indexed", "failed"]
-    read_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class ChunkRow:
-    """A chunk as stored. `key` names its vector: (model signature, text)."""
-
-    id: int
-    ordinal: int
-    text: str
-    start: int
-    end: int
-    start_line: int | None
-    end_line: int | None
-    page: int | None
-    heading: str | None
-    terms: bytes
-    key: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """A document as a list shows it."""
-
-    id: int
-    path: str
-    sha256: str
-    state: Literal["indexed", "failed"]
-    indexed_at: float
-    chunks: int
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A chunk beside its document, as search wants it."""
-
-    document: int
-    path: str
-    sha256: str
-    mtime_ns: int
-    chunk: ChunkRow
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A document to be recorded: with chunks when it was read, with a reason when it failed. `read_at`: when its
-    reading began, in seconds since the epoch."""
-
-    path: str
-    stat: Stat
-    sha256: str
-    title: str | None
-    chunks: Sequence[ChunkRow]
-    read_at: float
-    reason: str | None = None
-
-
-def chunk_id(path: str, text: str, occurrence: int) -> int:
-    """Equal text in two files stays two points; the n-th equal text within a file too."""
-    digest = hashlib.blake2b(f"{path}\0{occurrence}\0{text}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1  # SQLite's integers and Qdrant's ids both fit
-
-
-def document_id(path: str) -> int:
-    return int.from_bytes(hashlib.blake2b(path.encode(), digest_size=8).digest(), "big") >> 1
-
-
-def vector_key(signature: str, text: str) -> bytes:
-    return hashlib.blake2b(f"{signature}\0{text}".encode(), digest_size=16).digest()
+_LEAST_FREE_BYTES = 100 << 20
 
 
 class Catalog:
     def __init__(self, file: Path) -> None:
-        """Made on first use. Raises StoreUnusable where the file cannot be opened, is damaged or another version's."""
+        """Made on first use. Raises StoreUnusable where the file cannot be opened, is damaged or a newer version's."""
         file.parent.mkdir(parents=True, exist_ok=True)
+        self.file = file
         self._writing = threading.Lock()
         try:
             self._write = sqlite3.connect(file, check_same_thread=False, isolation_level=None)
-            (schema,) = self._write.execute("PRAGMA user_version").fetchone()
-            if schema not in (0, SCHEMA):
+            try:
+                prepare(self._write, file)
+                self._read = sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, check_same_thread=False)
+            except BaseException:
                 self._write.close()
-                raise sqlite3.DatabaseError(f"it was made by another version of Tandem (tables {schema}, not {SCHEMA})")
-            # NORMAL: a power cut may lose the last commits, which only means indexing those files again.
-            self._write.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON;")
-            self._write.executescript(_TABLES)
-            self._write.execute(f"PRAGMA user_version = {SCHEMA}")
-            self._read = sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, check_same_thread=False)
-        except sqlite3.Error as error:
+                raise
+        except (sqlite3.Error, OSError) as error:
             raise StoreUnusable(
                 f"the catalog {file} could not be opened: {error}; nothing was changed. "
                 f"Use another --data folder, or move {file.parent} away to build it again"
@@ -157,14 +51,31 @@ class Catalog:
 
     @contextmanager
     def _transaction(self) -> Generator[sqlite3.Connection]:
+        """Raises StoreAway where the disk is full or fails: nothing of the transaction is kept."""
         with self._writing:
-            self._write.execute("BEGIN IMMEDIATE")
             try:
-                yield self._write
-            except BaseException:
-                self._write.execute("ROLLBACK")
-                raise
-            self._write.execute("COMMIT")
+                self._write.execute("BEGIN IMMEDIATE")
+                try:
+                    yield self._write
+                    self._write.execute("COMMIT")
+                except BaseException:
+                    if self._write.in_transaction:  # a full disk has rolled it back already
+                        self._write.execute("ROLLBACK")
+                    raise
+            except sqlite3.OperationalError as error:
+                raise StoreAway(
+                    f"the catalog {self.file} could not be written: {error}; is its disk full or read-only? "
+                    "What is indexed stays searchable"
+                ) from error
+
+    def require_room(self, least_bytes: int = _LEAST_FREE_BYTES) -> None:
+        """Raises StoreAway while the disk is nearly full: to stop in order is better than half-way into a write."""
+        free = shutil.disk_usage(self.file.parent).free
+        if free < least_bytes:
+            raise StoreAway(
+                f"the disk of {self.file.parent} is full: indexing needs {least_bytes >> 20} MB free and found "
+                f"{free >> 20} MB; make room, indexing then goes on. What is indexed stays searchable"
+            )
 
     # --- settings of the index itself
 
@@ -172,39 +83,94 @@ class Catalog:
         row = self._read.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         return row[0] if row else None
 
-    def set_meta(self, key: str, value: str) -> None:
+    def set_meta(self, key: str, value: str | None) -> None:
         with self._transaction() as db:
-            db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+            if value is None:
+                db.execute("DELETE FROM meta WHERE key = ?", (key,))
+            else:
+                db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
     def roots(self) -> list[str]:
         return [path for (path,) in self._read.execute("SELECT path FROM roots ORDER BY path")]
 
     def add_roots(self, paths: Iterable[str]) -> None:
+        """What was forgotten at or beneath one of them is wanted again."""
+        rows = [(path,) for path in paths]
         with self._transaction() as db:
-            db.executemany("INSERT OR IGNORE INTO roots VALUES (?)", [(path,) for path in paths])
+            db.executemany("INSERT OR IGNORE INTO roots(path) VALUES (?)", rows)
+            for (path,) in rows:
+                db.execute(f"DELETE FROM forgotten WHERE {_BENEATH}", _beneath(path))
+
+    def devices(self) -> dict[str, str]:
+        """On which device each root lay when it was last looked at, where that is known."""
+        return dict(self._read.execute("SELECT path, device FROM roots WHERE device IS NOT NULL"))
+
+    def set_devices(self, devices: Mapping[str, str]) -> None:
+        with self._transaction() as db:
+            db.executemany("UPDATE roots SET device = ? WHERE path = ?", [(d, path) for path, d in devices.items()])
+
+    def forgotten(self) -> list[str]:
+        """Files and folders that the user took out of the index; nothing in them is looked at."""
+        return [path for (path,) in self._read.execute("SELECT path FROM forgotten ORDER BY path")]
+
+    def forget_for_good(self, path: str) -> list[str]:
+        """Takes a root, or something within one, out of the index; returns the documents that go with it."""
+        with self._transaction() as db:
+            db.execute(f"DELETE FROM roots WHERE {_BENEATH}", _beneath(path))
+            gone = [row for (row,) in db.execute(f"SELECT path FROM documents WHERE {_BENEATH}", _beneath(path))]
+            within = any(path.startswith(root.rstrip("/") + "/") for (root,) in db.execute("SELECT path FROM roots"))
+            if within:
+                db.execute("INSERT OR IGNORE INTO forgotten VALUES (?)", (path,))
+            else:
+                db.execute(f"DELETE FROM forgotten WHERE {_BENEATH}", _beneath(path))
+            db.execute(f"DELETE FROM left_out WHERE {_BENEATH}", _beneath(path))
+            for one in gone:
+                _forget(db, one)
+        return gone
+
+    def left_out(self) -> list[tuple[str, str]]:
+        return self._read.execute("SELECT path, reason FROM left_out ORDER BY path").fetchall()
+
+    def set_left_out(self, left_out: Mapping[str, str], looked: Iterable[str]) -> None:
+        """Replaces what is recorded at and beneath the folders that were `looked` at."""
+        with self._transaction() as db:
+            for folder in looked:
+                db.execute(f"DELETE FROM left_out WHERE {_BENEATH}", _beneath(folder))
+            db.executemany("INSERT OR REPLACE INTO left_out VALUES (?, ?)", list(left_out.items()))
 
     # --- documents
 
     def known(self) -> dict[str, Known]:
         """Every recorded document by path."""
-        rows = self._read.execute("SELECT path, size, mtime_ns, ctime_ns, inode, sha256, state, read_at FROM documents")
-        return {row[0]: Known(Stat(*row[1:5]), *row[5:]) for row in rows}
+        rows = self._read.execute(
+            "SELECT path, size, mtime_ns, ctime_ns, inode, sha256, state, read_at, stale FROM documents"
+        )
+        return {row[0]: Known(Stat(*row[1:5]), row[5], row[6], row[7], bool(row[8])) for row in rows}
 
     def documents(self) -> Iterator[Listed]:
         """Every document, by path."""
         rows = self._read.execute(
-            "SELECT d.id, path, sha256, state, indexed_at, (SELECT count(*) FROM chunks c WHERE c.document = d.id) "
-            "FROM documents d ORDER BY path"
+            "SELECT d.id, path, sha256, CASE stale WHEN 0 THEN state ELSE 'pending' END, indexed_at, "
+            "(SELECT count(*) FROM chunks c WHERE c.document = d.id) FROM documents d ORDER BY path"
         )
         return (Listed(*row) for row in rows)
 
     def failed(self) -> list[tuple[str, str]]:
         return self._read.execute("SELECT path, reason FROM documents WHERE state = 'failed' ORDER BY path").fetchall()
 
+    def partly(self) -> list[tuple[str, str]]:
+        """Documents that are indexed but for something, and what."""
+        query = "SELECT path, reason FROM documents WHERE state = 'indexed' AND reason IS NOT NULL ORDER BY path"
+        return self._read.execute(query).fetchall()
+
     def counts(self) -> tuple[int, int]:
         """(documents that are indexed, chunks)."""
         query = "SELECT (SELECT count(*) FROM documents WHERE state = 'indexed'), (SELECT count(*) FROM chunks)"
         return self._read.execute(query).fetchone()
+
+    def stale(self) -> int:
+        """How many documents wait to be read again."""
+        return self._read.execute("SELECT count(*) FROM documents WHERE stale").fetchone()[0]
 
     def paths(self) -> list[tuple[int, str]]:
         """(id, path) of every document."""
@@ -225,27 +191,46 @@ class Catalog:
         query = f"SELECT {_CANDIDATE} WHERE c.document = ? AND c.ordinal BETWEEN ? AND ? ORDER BY c.ordinal"
         return [_candidate(row) for row in self._read.execute(query, (document, first, last))]
 
-    # --- vectors already paid for
+    # --- vectors already paid for, by model
 
-    def vectors(self, keys: Iterable[bytes]) -> dict[bytes, Vectors]:
+    def vectors(self, signature: str, keys: Iterable[bytes]) -> dict[bytes, Vectors]:
         """Those of `keys` that are known. Kept as float16: the store's own storage is coarser."""
         found: dict[bytes, Vectors] = {}
         for some in _groups(list(keys)):
-            query = f"SELECT key, vector FROM vectors WHERE key IN ({_marks(some)})"
-            for key, packed in self._read.execute(query, some):
+            query = (
+                "SELECT key, vector FROM vectors WHERE model = (SELECT id FROM models WHERE signature = ?) "
+                f"AND key IN ({_marks(some)})"
+            )
+            for key, packed in self._read.execute(query, (signature, *some)):
                 found[key] = np.frombuffer(packed, "<f2").astype(np.float32)
         return found
 
-    def keep_vectors(self, vectors: dict[bytes, Vectors]) -> None:
+    def vectors_of(self, signature: str, ids: Sequence[int]) -> dict[int, Vectors]:
+        """The vectors of chunks, by the chunks' ids, float16; those without one are left out."""
+        query = (
+            "SELECT c.id, v.vector FROM chunks c JOIN vectors v ON v.key = c.vector "
+            "AND v.model = (SELECT id FROM models WHERE signature = ?) "
+            f"WHERE c.id IN ({_marks(ids)})"
+        )
+        return {id_: np.frombuffer(packed, "<f2") for id_, packed in self._read.execute(query, (signature, *ids))}
+
+    def keep_vectors(self, signature: str, vectors: Mapping[bytes, Vectors]) -> None:
         """At once, before their documents are recorded: a crash pays for no chunk twice."""
-        rows = [(key, vector.astype("<f2").tobytes()) for key, vector in vectors.items()]
         with self._transaction() as db:
-            db.executemany("INSERT OR IGNORE INTO vectors VALUES (?, ?)", rows)
+            model = self._model(db, signature)
+            rows = [(model, key, vector.astype("<f2").tobytes()) for key, vector in vectors.items()]
+            db.executemany("INSERT OR IGNORE INTO vectors VALUES (?, ?, ?)", rows)
+
+    def _model(self, db: sqlite3.Connection, signature: str) -> int:
+        db.execute("INSERT OR IGNORE INTO models(signature) VALUES (?)", (signature,))
+        return db.execute("SELECT id FROM models WHERE signature = ?", (signature,)).fetchone()[0]
 
     def purge_vectors(self) -> None:
-        """Drops what no chunk uses. Not while files are still to be read: a rename must find its vectors."""
+        """Drops what no chunk uses, and models of no generation. Not while files are still to be read: a rename must
+        find its vectors."""
         with self._transaction() as db:
-            db.execute("DELETE FROM vectors WHERE NOT EXISTS (SELECT 1 FROM chunks WHERE vector = key)")
+            db.execute("DELETE FROM models WHERE signature NOT IN (SELECT signature FROM generations)")
+            db.execute("DELETE FROM vectors WHERE NOT EXISTS (SELECT 1 FROM chunks WHERE chunks.vector = key)")
 
     # --- changes, in the order in which they are called
 
@@ -261,7 +246,7 @@ class Catalog:
                 _forget(db, record.path)
                 _insert(db, record, now)
 
-    def touch(self, stats: dict[str, tuple[Stat, float]]) -> None:
+    def touch(self, stats: Mapping[str, tuple[Stat, float]]) -> None:
         """The same content under a new time stamp: path -> (what it is now, when it was read)."""
         rows = [(s.size, s.mtime_ns, s.ctime_ns, s.inode, at, path) for path, (s, at) in stats.items()]
         with self._transaction() as db:
@@ -273,26 +258,82 @@ class Catalog:
             for path in paths:
                 _forget(db, path)
 
-    def rebuild(self) -> None:
-        """Every document is to be read again (the parser or the chunker has changed); it stays visible until then."""
+    def make_stale(self, beneath: str | None = None) -> int:
+        """The documents (at and beneath a path) are to be read again; they stay visible until then. How many."""
         with self._transaction() as db:
-            db.execute("UPDATE documents SET mtime_ns = -1, sha256 = ''")
+            if beneath is None:
+                return db.execute("UPDATE documents SET stale = 1").rowcount
+            return db.execute(f"UPDATE documents SET stale = 1 WHERE {_BENEATH}", _beneath(beneath)).rowcount
+
+    def remark(self, document: int, reason: str) -> None:
+        """What is missing of a document that is indexed otherwise."""
+        with self._transaction() as db:
+            db.execute("UPDATE documents SET reason = ? WHERE id = ?", (reason, document))
 
     def doubtful(self) -> list[int]:
-        """Points to delete from the store: announced or replaced, and no chunk now."""
+        """Points to delete from the stores: announced or replaced, and no chunk now."""
         query = "SELECT id FROM doubtful WHERE NOT EXISTS (SELECT 1 FROM chunks WHERE chunks.id = doubtful.id)"
         return [id_ for (id_,) in self._read.execute(query)]
 
     def settled(self) -> None:
-        """The store has flushed the deletion of what was doubtful."""
+        """The stores have flushed the deletion of what was doubtful."""
         with self._transaction() as db:
             db.execute("DELETE FROM doubtful")
+
+    # --- generations
+
+    def generations(self) -> list[Generation]:
+        """The oldest first."""
+        query = "SELECT id, signature, dimensions, place, state, filled FROM generations ORDER BY id"
+        return [Generation(*row) for row in self._read.execute(query)]
+
+    def begin_generation(
+        self, signature: str, dimensions: int, place: str, state: Literal["answers", "grows"], filled: int = -1
+    ) -> Generation:
+        with self._transaction() as db:
+            made = db.execute(
+                "INSERT INTO generations(signature, dimensions, place, state, filled) VALUES (?, ?, ?, ?, ?)",
+                (signature, dimensions, place, state, filled),
+            )
+            self._model(db, signature)
+            assert made.lastrowid is not None
+        return Generation(made.lastrowid, signature, dimensions, place, state, filled)
+
+    def unfilled(self, after: int, limit: int) -> list[tuple[int, ChunkRow]]:
+        """The next `limit` chunks beyond an id, each with its document's."""
+        query = f"SELECT {_CANDIDATE} WHERE c.id > ? ORDER BY c.id LIMIT ?"
+        found = [_candidate(row) for row in self._read.execute(query, (after, limit))]
+        return [(one.document, one.chunk) for one in found]
+
+    def count_after(self, after: int) -> int:
+        return self._read.execute("SELECT count(*) FROM chunks WHERE id > ?", (after,)).fetchone()[0]
+
+    def set_filled(self, generation: int, upto: int) -> None:
+        with self._transaction() as db:
+            db.execute("UPDATE generations SET filled = ? WHERE id = ?", (upto, generation))
+
+    def let_answer(self, generation: int) -> None:
+        """From here on this one answers; whatever did is retired."""
+        with self._transaction() as db:
+            db.execute("UPDATE generations SET state = 'retired' WHERE id != ?", (generation,))
+            db.execute("UPDATE generations SET state = 'answers', filled = ? WHERE id = ?", (COMPLETE, generation))
+
+    def drop_generation(self, generation: int) -> None:
+        with self._transaction() as db:
+            db.execute("DELETE FROM generations WHERE id = ?", (generation,))
 
 
 _CANDIDATE = (
     "d.id, d.path, d.sha256, d.mtime_ns, c.id, c.ordinal, c.text, c.start, c.end, c.start_line, c.end_line, c.page, "
     "c.heading, c.terms, c.vector FROM chunks c JOIN documents d ON d.id = c.document"
 )
+# At or beneath a path, by comparison: LIKE has wildcards, and case of its own.
+_BENEATH = "(path = ? OR (path > ? AND path < ?))"
+
+
+def _beneath(path: str) -> tuple[str, str, str]:
+    bare = path.rstrip("/")
+    return path, f"{bare}/", f"{bare}0"  # "0" follows "/"
 
 
 def _candidate(row: Sequence[Any]) -> Candidate:
@@ -306,27 +347,14 @@ def _forget(db: sqlite3.Connection, path: str) -> None:
 
 def _insert(db: sqlite3.Connection, record: Record, now: float) -> None:
     document, s = document_id(record.path), record.stat
-    state = "failed" if record.reason else "indexed"
+    state = "failed" if record.failed else "indexed"
     values = (document, record.path, record.sha256, s.size, s.mtime_ns, s.ctime_ns, s.inode)
     db.execute(
-        f"INSERT INTO documents VALUES ({_marks(range(12))})",
-        (*values, state, record.reason, record.title, now, record.read_at),
+        f"INSERT INTO documents VALUES ({_marks(range(13))})",
+        (*values, state, record.reason, record.title, now, record.read_at, 0),
     )
     rows = [
-        (
-            c.id,
-            document,
-            c.ordinal,
-            c.start,
-            c.end,
-            c.start_line,
-            c.end_line,
-            c.page,
-            c.heading,
-            c.text,
-            c.terms,
-            c.key,
-        )
+        (c.id, document, c.ordinal, c.start, c.end, c.start_line, c.end_line, c.page, c.heading, c.text, c.terms, c.key)
         for c in record.chunks
     ]
     db.executemany(f"INSERT INTO chunks VALUES ({_marks(range(12))})", rows)

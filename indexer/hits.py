@@ -45,7 +45,8 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What one run over the folders did. `moved` are also counted neither as added nor as deleted; wall seconds."""
+    """What one run over the folders did. `moved` are counted neither as added nor as deleted; `pending` kept changing
+    while they were read; wall seconds."""
 
     added: int = 0
     changed: int = 0
@@ -54,4 +55,5 @@ class Summary:
     unchanged: int = 0
     failed: int = 0
     embedded_chunks: int = 0
+    pending: int = 0
     seconds: float = 0.0

@@ -6,51 +6,48 @@ document; only then do the points they replace go. A kill at any moment costs wo
 
 import logging
 import time
-from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import anyio
-import anyio.to_process
 import anyio.to_thread
-import numpy as np
-from anyio import BrokenWorkerProcess, CapacityLimiter
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from indexer import lexical
-from indexer.catalog import ChunkRow, Known, Record, Stat, chunk_id, document_id, vector_key
-from indexer.embed import EmbedderAway, EmbedderUnusable, Vectors
+from indexer.embed import EmbedderAway, EmbedderUnusable
+from indexer.grow import Growth
 from indexer.hits import Summary
-from indexer.read import Moved, Reading, Unreadable, read
-from indexer.scan import beneath, look, scan
+from indexer.missing import Missing, devices_of, missing
+from indexer.points import GROUP, upsert
+from indexer.read import Moved, Reading, Unreadable
+from indexer.records import ChunkRow, Known, Record, Stat, chunk_id, document_id, vector_key
+from indexer.scan import Seen, look, scan
 from indexer.search import Index
-from indexer.store import Point, StoreAway
+from indexer.store import StoreAway
 
 logger = logging.getLogger("tandem.index")
 
 CHUNK_TOKENS = 240
 OVERLAP_TOKENS = 40
-MAX_FILE_BYTES = 64 << 20
-PARSE_LIMIT_S = 120
-_GROUP = 64  # chunks embedded together, so that texts of like length share a batch
 _RECORD_EVERY_S = 2.0
 _RACY_NS = 2_000_000_000  # a file system's clock may be this coarse (FAT)
 
+Read = Callable[[str], Awaitable[Reading]]
 _T = TypeVar("_T")
 
 
 @dataclass(slots=True)
 class Progress:
-    """How far the run under way is; the indexer alone writes it."""
+    """How far the run under way is; the indexer alone writes it. `files_done` are in the store."""
 
     files: int = 0
     files_done: int = 0
     chunks: int = 0
+    reading: str | None = None
     started: float = field(default_factory=time.monotonic)
 
 
@@ -67,8 +64,8 @@ class _Tally:
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    stat: Stat
     path: str
+    stat: Stat
     reason: str
 
 
@@ -81,26 +78,45 @@ class _Read:
     at: float
 
 
-class Indexer:
-    """One at a time brings the index in step with the folders. `tokenizer` is the WordPiece file chunks are cut by."""
+@dataclass(slots=True)
+class _Run:
+    """What one run knows and finds out."""
 
-    def __init__(self, index: Index, tokenizer: Path, excluded: Path | None = None) -> None:
-        self._catalog, self._store, self._embedder = index.catalog, index.store, index.embedder
-        self._tokenizer = str(tokenizer)
+    known: Mapping[str, Known]
+    seen: Mapping[str, Stat]
+    tally: _Tally
+    hashes: dict[str, str] = field(default_factory=dict[str, str])  # of what was read, by path
+    moved: set[str] = field(default_factory=set[str])  # kept changing while they were read
+
+
+class Indexer:
+    """One at a time brings the index in step with the folders. `read` gives one file's reading, see `sandbox`."""
+
+    def __init__(self, index: Index, read: Read, excluded: Path | None = None, growth: Growth | None = None) -> None:
+        self.index, self.growth = index, growth
+        self._catalog = index.catalog
+        self._read_file = read
         self._excluded = str(excluded) if excluded else None
-        self._one_run, self._one_parser = anyio.Lock(), CapacityLimiter(1)
+        self._one_run = anyio.Lock()
+        self._unused_vectors = True  # a kill may have left some
         self.progress: Progress | None = None
         self.unlisted: tuple[str, ...] = ()
+        self.restless: frozenset[str] = frozenset()  # files that kept changing while they were read
+        self.waiting: set[str] = set()  # of the run under way, those not recorded yet
 
     @property
     def pending(self) -> int:
-        return self.progress.files - self.progress.files_done if self.progress else 0
+        return (len(self.waiting) if self.progress else self._catalog.stale()) + len(self.restless)
+
+    @property
+    def excluded(self) -> list[str]:
+        return [*([self._excluded] if self._excluded else []), *self._catalog.forgotten()]
 
     async def recover(self) -> None:
         """Deletes points that a crash left in the store without their document."""
         await self._settle()
 
-    async def sync(self, paths: Collection[str] | None = None) -> Summary:
+    async def sync(self, paths: Collection[str] | None = None, *, accept_deletions: bool = False) -> Summary:
         """Looks at the roots (or at these paths in them) and makes the index say what they say.
 
         Raises EmbedderAway, EmbedderUnusable, StoreAway: what is recorded until then stays, the rest is found
@@ -110,9 +126,10 @@ class Indexer:
             began, now = time.monotonic(), datetime.now(UTC)
             self.progress = Progress()
             try:
-                tally = await self._run(paths)
+                tally = await self._run(paths, accept_deletions)
             finally:
                 self.progress = None
+                self.waiting.clear()
             await _in_thread(self._catalog.set_meta, "as_of", now.isoformat(timespec="seconds"))
             return Summary(
                 added=tally.added - tally.moved,
@@ -122,119 +139,140 @@ class Indexer:
                 unchanged=tally.unchanged,
                 failed=tally.failed,
                 embedded_chunks=tally.embedded_chunks,
+                pending=len(self.restless),
                 seconds=round(time.monotonic() - began, 3),
             )
 
-    async def _run(self, paths: Collection[str] | None) -> _Tally:
-        roots = self._catalog.roots()
+    async def forgotten(self) -> None:
+        """Documents were taken out of the catalog: what derives from them goes too."""
+        async with self._one_run:
+            await self._settle()
+            self._unused_vectors = True
+        await self.purge()
+
+    async def purge(self) -> None:
+        """Drops the vectors that no document uses and the store's dead points. For quiet times: until then a file
+        that comes back, or that moved in two steps, finds its vectors."""
+        async with self._one_run:
+            if self._unused_vectors:
+                await _in_thread(self._catalog.purge_vectors)
+                await self.index.store.tidy()
+                self._unused_vectors = False
+
+    async def grow(self) -> int | None:
+        """The next step of the index that grows beside the one that answers, between two runs.
+
+        Returns how many texts were embedded; none when nothing is left to do: from then on that one answers.
+        """
+        async with self._one_run:
+            if self.growth is None:
+                return None
+            embedded = await self.growth.step()
+            if embedded is None:
+                self.index, self.growth = self.growth.index, None
+                self._unused_vectors = True
+            return embedded
+
+    async def _run(self, paths: Collection[str] | None, accept_deletions: bool) -> _Tally:
+        roots, excluded = self._catalog.roots(), self.excluded
         if paths is None:
-            found = await _in_thread(scan, roots, self._excluded)
+            found = await _in_thread(scan, roots, excluded)
         else:
-            found = await _in_thread(look, paths, roots, self._excluded)
-        self.unlisted = found.unlisted
+            found = await _in_thread(look, paths, roots, excluded)
         known = await _in_thread(self._catalog.known)
         seen = {_readable(path): stat for path, stat in found.files.items()}
-        asked = known if paths is None else _among(known, paths)
         changed = [path for path, stat in sorted(seen.items()) if not _same(known.get(path), stat)]
-        gone = [path for path in asked if path not in seen and not _beneath_any(path, found.unlisted)]
         still_failed = sum(known[path].state == "failed" for path in seen.keys() - set(changed))
-        tally = _Tally(unchanged=len(seen) - len(changed) - still_failed, failed=still_failed, deleted=len(gone))
+        run = _Run(known, seen, _Tally(unchanged=len(seen) - len(changed) - still_failed, failed=still_failed))
         assert self.progress is not None
         self.progress.files = len(changed)
-        await self._absorb_all(changed, seen, known, tally, Counter(known[path].sha256 for path in gone))
+        self.waiting = set(changed)
+        await self._absorb_all(changed, run)
+        again = sorted(run.moved)
+        run.moved = set()
+        self.progress.files += len(again)
+        await self._absorb_all(again, run)
         # Last, so that a renamed file finds its vectors still there.
-        if gone:
-            await _in_thread(self._catalog.forget, gone)
+        now = await _in_thread(devices_of, roots)
+        gone = missing(known, run.hashes, found, seen, self._catalog.devices(), now, accept_deletions)
+        await self._drop(gone, run.tally)
         await self._settle()
-        if gone or tally.changed:
-            await _in_thread(self._catalog.purge_vectors)
-        return tally
+        await self._tell(found, gone, run, whole=paths is None)
+        self._unused_vectors |= bool(gone.deleted or run.tally.changed)
+        return run.tally
 
-    async def _absorb_all(
-        self,
-        changed: Sequence[str],
-        seen: Mapping[str, Stat],
-        known: Mapping[str, Known],
-        tally: _Tally,
-        gone_hashes: Counter[str],
-    ) -> None:
+    async def _drop(self, gone: Missing, tally: _Tally) -> None:
+        tally.deleted = len(gone.deleted)
+        tally.moved = gone.moved
+        if gone.deleted:
+            await _in_thread(self._catalog.forget, gone.deleted)
+
+    async def _tell(self, found: Seen, gone: Missing, run: _Run, whole: bool) -> None:
+        """What this run has to say beyond its documents."""
+        looked = self._catalog.roots() if whole else found.looked
+        old = () if whole else self.unlisted
+        self.unlisted = tuple(sorted({*found.unlisted, *(path for path in old if path not in looked)}))
+        self.restless = frozenset(run.moved) | (frozenset() if whole else self.restless - run.seen.keys())
+        if whole or gone.held:
+            await _in_thread(self._catalog.set_meta, "held", gone.reason)
+        await _in_thread(self._catalog.set_left_out, found.left_out, looked)
+        if whole and gone.devices:
+            await _in_thread(self._catalog.set_devices, gone.devices)
+
+    async def _absorb_all(self, changed: Sequence[str], run: _Run) -> None:
         if not changed:
             return
-        send, receive = anyio.create_memory_object_stream[_Read | _Failure](_GROUP)
+        send, receive = anyio.create_memory_object_stream[_Read | _Failure](GROUP)
         failure: EmbedderAway | EmbedderUnusable | StoreAway | None = None
         async with anyio.create_task_group() as group:
-            group.start_soon(self._read_all, changed, seen, send)
+            group.start_soon(self._read_all, changed, run, send)
             try:
-                await self._absorb(receive, known, tally, gone_hashes)
+                await self._absorb(receive, run)
             except (EmbedderAway, EmbedderUnusable, StoreAway) as error:
                 failure = error
                 group.cancel_scope.cancel()
         if failure:
             raise failure
 
-    async def _read_all(
-        self, paths: Sequence[str], seen: Mapping[str, Stat], send: MemoryObjectSendStream[_Read | _Failure]
-    ) -> None:
+    async def _read_all(self, paths: Sequence[str], run: _Run, send: MemoryObjectSendStream[_Read | _Failure]) -> None:
         async with send:
             for path in paths:
-                try:
-                    item = await self._read(path, seen[path])
-                except FileNotFoundError:
-                    item = None  # the next look finds it gone
-                except Moved:
-                    item = None  # it is being written; its own event brings us back
+                item = await self._read(path, run)
                 if item is None:
-                    self._done()
+                    self._done([path])
                     continue
                 try:
                     await send.send(item)
                 except anyio.BrokenResourceError:
                     return  # nobody absorbs any more, and who did says why
 
-    async def _read(self, path: str, stat: Stat) -> _Read | _Failure:
-        """In a child process: a parser that loops, swells or crashes costs its file only."""
+    async def _read(self, path: str, run: _Run) -> _Read | _Failure | None:
+        if self.progress:
+            self.progress.reading = path
+        at = time.time()
         try:
-            at = time.time()
-            with anyio.fail_after(PARSE_LIMIT_S):
-                reading = await anyio.to_process.run_sync(
-                    read,
-                    path,
-                    self._tokenizer,
-                    CHUNK_TOKENS,
-                    OVERLAP_TOKENS,
-                    MAX_FILE_BYTES,
-                    cancellable=True,
-                    limiter=self._one_parser,
-                )
-            return _Read(path, reading, at)
+            return _Read(path, await self._read_file(path), at)
         except FileNotFoundError:
             if "\\udc" in path:
-                return _Failure(stat, path, "its name is not valid UTF-8; rename it")
-            raise
+                return _Failure(path, run.seen[path], "its name is not valid UTF-8; rename it")
+            return None  # the next look finds it gone
+        except Moved:
+            run.moved.add(path)
+            return None
         except Unreadable as error:
-            return _Failure(stat, path, str(error))
-        except TimeoutError:
-            return _Failure(stat, path, f"reading it took longer than {PARSE_LIMIT_S} s")
-        except BrokenWorkerProcess:
-            return _Failure(stat, path, "the parser crashed on it")
+            return _Failure(path, run.seen[path], str(error))
 
-    async def _absorb(
-        self,
-        receive: MemoryObjectReceiveStream[_Read | _Failure],
-        known: Mapping[str, Known],
-        tally: _Tally,
-        gone_hashes: Counter[str],
-    ) -> None:
+    async def _absorb(self, receive: MemoryObjectReceiveStream[_Read | _Failure], run: _Run) -> None:
         waiting: list[Record] = []  # in the store, not yet flushed
         last = time.monotonic()
         async with receive:
             while group := await _next_group(receive):
+                await _in_thread(self._catalog.require_room)
                 for item in group:
-                    _count(item, known, tally, gone_hashes)
-                await self._touch([item for item in group if _touched(item, known)])
-                records = [self._record(item) for item in group if not _touched(item, known)]
-                tally.embedded_chunks += await self._store_chunks(records)
-                waiting += records
+                    _count(item, run)
+                await self._touch([item for item in group if _touched(item, run.known)])
+                records = await _in_thread(_records, [item for item in group if not _touched(item, run.known)])
+                waiting += await self._store_chunks(records, run.tally)
                 if time.monotonic() - last > _RECORD_EVERY_S:
                     await self._commit(waiting)
                     waiting, last = [], time.monotonic()
@@ -244,76 +282,49 @@ class Indexer:
         stats = {item.path: (_stat(item.reading), item.at) for item in items if isinstance(item, _Read)}
         if stats:
             await _in_thread(self._catalog.touch, stats)
-        for _ in stats:
-            self._done()
+            self._done(stats)
 
-    def _record(self, item: _Read | _Failure) -> Record:
-        if isinstance(item, _Failure):
-            return Record(item.path, item.stat, "", None, (), time.time(), item.reason)
-        reading, seen = item.reading, dict[str, int]()
-        rows: list[ChunkRow] = []
-        for ordinal, chunk in enumerate(reading.chunks):
-            occurrence = seen[chunk.text] = seen.get(chunk.text, -1) + 1
-            rows.append(
-                ChunkRow(
-                    id=chunk_id(item.path, chunk.text, occurrence),
-                    ordinal=ordinal,
-                    text=chunk.text,
-                    start=chunk.start,
-                    end=chunk.end,
-                    start_line=chunk.start_line,
-                    end_line=chunk.end_line,
-                    page=chunk.page,
-                    heading=chunk.heading,
-                    terms=chunk.terms,
-                    key=vector_key(self._embedder.signature, chunk.text),
-                )
-            )
-        return Record(item.path, _stat(reading), reading.sha256, reading.title, rows, item.at)
-
-    async def _store_chunks(self, records: Sequence[Record]) -> int:
-        """Embeds what is not known yet and upserts all; returns how many texts were embedded."""
-        embedded = 0
+    async def _store_chunks(self, records: Sequence[Record], tally: _Tally) -> Sequence[Record]:
+        """Puts all of them into the store; returns the records, with what a model refused told in them."""
+        refused: dict[bytes, str] = {}
         chunks = [(document_id(record.path), chunk) for record in records for chunk in record.chunks]
-        for start in range(0, len(chunks), _GROUP):
-            some = chunks[start : start + _GROUP]
-            vectors = self._catalog.vectors({chunk.key for _, chunk in some})
-            missing = {chunk.key: chunk.text for _, chunk in some if chunk.key not in vectors}
-            if missing:
-                vectors |= await self._embedded(missing)
-                embedded += len(missing)
-            self._catalog.announce([chunk.id for _, chunk in some])
-            await self._store.upsert([_point(document, chunk, vectors[chunk.key]) for document, chunk in some])
+        for start in range(0, len(chunks), GROUP):
+            some = chunks[start : start + GROUP]
+            await _in_thread(self._catalog.announce, [chunk.id for _, chunk in some])
+            refused_now: dict[bytes, str] = {}
+            for index in self._indexes():
+                embedded, refused_now = await upsert(index, some)
+                tally.embedded_chunks += embedded
+            refused |= refused_now  # by the index that will answer longest
             if self.progress:
                 self.progress.chunks += len(some)
-        return embedded
+        if self.progress:
+            self.progress.files_done += len(records)
+        return [_with_refusals(record, refused) for record in records] if refused else records
 
-    async def _embedded(self, texts: Mapping[bytes, str]) -> dict[bytes, Vectors]:
-        made = await self._embedder.documents(list(texts.values()))
-        # As the catalog will give them back: the first index and a later one hold the same numbers.
-        rounded = made.astype(np.float16).astype(np.float32)
-        vectors = dict(zip(texts, rounded, strict=True))
-        self._catalog.keep_vectors(vectors)
-        return vectors
+    def _indexes(self) -> list[Index]:
+        return [self.index, self.growth.index] if self.growth and self.growth.index is not self.index else [self.index]
 
     async def _commit(self, records: Sequence[Record]) -> None:
         if not records:
             return
-        await self._store.flush()
+        for index in self._indexes():
+            await index.store.flush()
         await _in_thread(self._catalog.record, records, time.time())
-        for _ in records:
-            self._done()
+        self.waiting.difference_update(record.path for record in records)
 
     async def _settle(self) -> None:
         doubtful = await _in_thread(self._catalog.doubtful)
         if doubtful:
-            await self._store.delete(doubtful)
-            await self._store.flush()
-        self._catalog.settled()
+            for index in self._indexes():
+                await index.store.delete(doubtful)
+                await index.store.flush()
+        await _in_thread(self._catalog.settled)
 
-    def _done(self) -> None:
+    def _done(self, paths: Collection[str]) -> None:
+        self.waiting.difference_update(paths)
         if self.progress:
-            self.progress.files_done += 1
+            self.progress.files_done += len(paths)
 
 
 async def _next_group(receive: MemoryObjectReceiveStream[_Read | _Failure]) -> list[_Read | _Failure]:
@@ -321,28 +332,61 @@ async def _next_group(receive: MemoryObjectReceiveStream[_Read | _Failure]) -> l
     group: list[_Read | _Failure] = []
     with suppress(anyio.EndOfStream, anyio.WouldBlock):
         group.append(await receive.receive())
-        while sum(len(item.reading.chunks) for item in group if isinstance(item, _Read)) < _GROUP:
+        while sum(len(item.reading.chunks) for item in group if isinstance(item, _Read)) < GROUP:
             group.append(receive.receive_nowait())
     return group
 
 
-def _count(item: _Read | _Failure, known: Mapping[str, Known], tally: _Tally, gone_hashes: Counter[str]) -> None:
+def _count(item: _Read | _Failure, run: _Run) -> None:
+    known = run.known.get(item.path)
     if isinstance(item, _Failure):
-        tally.failed += 1
+        run.tally.failed += 1
         logger.warning("%r: not indexed: %s", item.path, item.reason)
-    elif item.path not in known:
-        tally.added += 1
-        if gone_hashes[item.reading.sha256]:  # each file that went makes one of those that came a moved one
-            gone_hashes[item.reading.sha256] -= 1
-            tally.moved += 1
-    elif known[item.path].sha256 == item.reading.sha256:
-        tally.unchanged += 1
+        return
+    run.hashes[item.path] = item.reading.sha256
+    if known is None:
+        run.tally.added += 1
+    elif known.sha256 == item.reading.sha256:
+        run.tally.unchanged += 1
     else:
-        tally.changed += 1
+        run.tally.changed += 1
 
 
-def _beneath_any(path: str, folders: Collection[str]) -> bool:
-    return any(beneath(path, folder) for folder in folders)
+def _records(items: Sequence[_Read | _Failure]) -> list[Record]:
+    return [_record(item) for item in items]
+
+
+def _record(item: _Read | _Failure) -> Record:
+    if isinstance(item, _Failure):
+        return Record(item.path, item.stat, "", None, (), time.time(), item.reason, failed=True)
+    reading, seen = item.reading, dict[str, int]()
+    rows: list[ChunkRow] = []
+    for ordinal, chunk in enumerate(reading.chunks):
+        occurrence = seen[chunk.text] = seen.get(chunk.text, -1) + 1
+        rows.append(
+            ChunkRow(
+                id=chunk_id(item.path, chunk.text, occurrence),
+                ordinal=ordinal,
+                text=chunk.text,
+                start=chunk.start,
+                end=chunk.end,
+                start_line=chunk.start_line,
+                end_line=chunk.end_line,
+                page=chunk.page,
+                heading=chunk.heading,
+                terms=chunk.terms,
+                key=vector_key(chunk.text),
+            )
+        )
+    return Record(item.path, _stat(reading), reading.sha256, reading.title, rows, item.at)
+
+
+def _with_refusals(record: Record, refused: Mapping[bytes, str]) -> Record:
+    reasons = [refused[chunk.key] for chunk in record.chunks if chunk.key in refused]
+    if not reasons:
+        return record
+    told = f"{len(reasons)} of its {len(record.chunks)} chunks can be found by their words only: {reasons[0]}"
+    return replace(record, reason=told)
 
 
 def _readable(path: str) -> str:
@@ -352,7 +396,9 @@ def _readable(path: str) -> str:
 
 def _touched(item: _Read | _Failure, known: Mapping[str, Known]) -> bool:
     """The same content under a new time stamp."""
-    return isinstance(item, _Read) and item.path in known and known[item.path].sha256 == item.reading.sha256
+    if not isinstance(item, _Read) or (before := known.get(item.path)) is None:
+        return False
+    return not before.stale and before.state == "indexed" and before.sha256 == item.reading.sha256
 
 
 def _stat(reading: Reading) -> Stat:
@@ -361,18 +407,9 @@ def _stat(reading: Reading) -> Stat:
 
 def _same(known: Known | None, stat: Stat) -> bool:
     """Unchanged without reading. A file written in the tick in which it was read is read again."""
-    if known is None or known.stat != stat:
+    if known is None or known.stale or known.stat != stat:
         return False
     return known.read_at * 1e9 - stat.mtime_ns > _RACY_NS
-
-
-def _among(known: Mapping[str, Known], paths: Collection[str]) -> list[str]:
-    return [path for path in known if path in paths or any(str(parent) in paths for parent in Path(path).parents)]
-
-
-def _point(document: int, chunk: ChunkRow, vector: Vectors) -> Point:
-    sparse = lexical.document_vector(lexical.unpack(chunk.terms))
-    return Point(chunk.id, vector, sparse, document)
 
 
 async def _in_thread(function: Callable[..., _T], *args: object) -> _T:

@@ -8,18 +8,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import anyio.to_thread
+import numpy as np
 from openinference.semconv.trace import DocumentAttributes, EmbeddingAttributes, SpanAttributes
 from opentelemetry import context, trace
 from opentelemetry.trace import Status, StatusCode
 from pathspec import GitIgnoreSpec
 
 from indexer import fusion, lexical
-from indexer.catalog import Candidate, Catalog
+from indexer.catalog import Catalog
 from indexer.embed import Embedder, EmbedderAway, EmbedderUnusable, Vectors
 from indexer.hits import Found, Freshness, Hit
+from indexer.records import Candidate
 from indexer.store import Rankings, Store
 
 _DEPTH = 100  # candidates of each side
+_SPARE = 1.3  # of the dense side more are asked for: the store ranks by coarse vectors, we by those of the catalog
 _SECOND_STAGE = 50  # candidates whose terms are looked at
 _QUERY_TERMS = 64  # of a longer query the first ones are looked at in the second stage
 _MERGED = 3  # chunks in one hit at most
@@ -70,7 +73,8 @@ async def search(
             vector, degraded = await _embedded(index.embedder, query)
             terms = lexical.terms(query)
             depth = max(_DEPTH, 2 * limit)
-            rankings = await index.store.search(vector, lexical.query_vector(terms), depth, documents)
+            rankings = await index.store.search(vector, lexical.query_vector(terms), int(_SPARE * depth), documents)
+            rankings = _exact(index, vector, rankings, depth)
             ranked = _ranked(index.catalog, terms[:_QUERY_TERMS].tolist(), rankings, depth, limit, weights)
             hits = _merged(ranked, limit) if merge else [_hit([one]) for one in ranked[:limit]]
             found = Found(tuple(hits), freshness, degraded)
@@ -115,6 +119,23 @@ def _matches(spec: GitIgnoreSpec, path: str, roots: Sequence[str]) -> bool:
     root = next((root for root in roots if path.startswith(root + "/")), "")
     starts = {0, len(root), root.rfind("/")} - {-1}
     return any(spec.match_file(path[start + 1 :]) for start in starts)
+
+
+def _exact(index: Index, query: Vectors | None, rankings: Rankings, depth: int) -> Rankings:
+    """The best `depth` of each side, the dense side by the vectors as they were made: each store then ranks alike."""
+    # One store counts in single, the other in double precision.
+    rounded = [(id_, round(score, 4)) for id_, score in rankings.lexical]
+    words = tuple(sorted(rounded, key=lambda found: (-found[1], found[0]))[:depth])
+    if query is None:
+        return Rankings((), words)
+    exact = index.catalog.vectors_of(index.embedder.signature, [id_ for id_, _ in rankings.dense])
+    if not exact:
+        return Rankings((), words)
+    scores = np.stack(list(exact.values())).astype(np.float32) @ query
+    dense = sorted(
+        zip(exact, (round(score, 6) for score in scores.tolist()), strict=True), key=lambda found: (-found[1], found[0])
+    )
+    return Rankings(tuple(dense[:depth]), words)
 
 
 def _ranked(

@@ -1,6 +1,6 @@
 """Points go in; two rankings come out of one round trip. Two adapters, one behaviour (`tests/indexer/test_store.py`).
 
-To bring another vector database, write these five methods and add it to that suite's fixture.
+To bring another vector database, write these eight methods and add it to that suite's fixture.
 """
 
 from collections.abc import Sequence
@@ -23,10 +23,11 @@ class StoreUnusable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A chunk's vectors. `id` < 2**63; `document` is the catalog's number, for filters."""
+    """A chunk's vectors. `id` < 2**63; `document` is the catalog's number, for filters. Without `dense` the chunk is
+    found by its words only."""
 
     id: int
-    dense: Vectors
+    dense: Vectors | None
     sparse: Sparse
     document: int
 
@@ -59,4 +60,18 @@ class Store(Protocol):
 
     async def count(self) -> int: ...
 
-    async def flush(self) -> None: ...
+    async def flush(self) -> None:
+        """All that was written until now survives a crash."""
+        ...
+
+    async def tidy(self) -> None:
+        """Gives back what deleted points occupy; for quiet times."""
+        ...
+
+    async def publish(self) -> None:
+        """This store answers from now on: others who look for it by its name find this one."""
+        ...
+
+    async def destroy(self) -> None:
+        """Removes all of it for good; nothing may be called afterwards."""
+        ...

@@ -4,10 +4,11 @@ The library holds the GIL in every call, so a thread would gain nothing: calls r
 batches. The caller must hold the data folder's lock: a second `load` of a shard damages its owner.
 """
 
+import shutil
 from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from qdrant_edge import (
     CountRequest,
@@ -43,19 +44,25 @@ _BATCH = 128  # points a call: about 10 ms with the GIL held
 @asynccontextmanager
 async def open_edge(folder: Path, dimensions: int) -> AsyncGenerator["EdgeStore"]:
     """Opens the shard in `folder`, made on first use. Raises StoreUnusable where it holds other dimensions."""
-    shard = _shard(folder, dimensions)
+    store = EdgeStore(_shard(folder, dimensions), folder)
     try:
-        yield EdgeStore(shard)
+        yield store
     finally:
-        shard.flush()
-        shard.close()
+        store.close()
 
 
 class EdgeStore:
     label = "qdrant-edge"
 
-    def __init__(self, shard: EdgeShard) -> None:
-        self._shard = shard
+    def __init__(self, shard: EdgeShard, folder: Path) -> None:
+        self._shard, self._folder = shard, folder
+        self._open = True
+
+    def close(self) -> None:
+        if self._open:
+            self._open = False
+            self._shard.flush()
+            self._shard.close()
 
     async def upsert(self, points: Sequence[Point]) -> None:
         with _translated():
@@ -91,6 +98,17 @@ class EdgeStore:
     async def flush(self) -> None:
         with _translated():
             self._shard.flush()
+
+    async def tidy(self) -> None:
+        with _translated():
+            self._shard.optimize()  # never HNSW, see `_shard`: it only drops what is deleted, once that is a fifth
+
+    async def publish(self) -> None:
+        """Nothing to do: nobody else can look into it."""
+
+    async def destroy(self) -> None:
+        self.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 @contextmanager
@@ -130,7 +148,9 @@ def _batched(items: Sequence[_Item]) -> list[Sequence[_Item]]:
 
 
 def _edge_point(point: Point) -> EdgePoint:
-    vectors = {"dense": point.dense.tolist(), "bm25": _edge_sparse(point.sparse)}
+    vectors: dict[str, Any] = {"bm25": _edge_sparse(point.sparse)}
+    if point.dense is not None:
+        vectors["dense"] = point.dense.tolist()
     return EdgePoint(point.id, vectors, {"document": point.document})
 
 

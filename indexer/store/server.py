@@ -1,7 +1,9 @@
 """Qdrant as a server: the same points over the network, HNSW built there (by its GPU where it has one)."""
 
+import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import httpx
@@ -12,13 +14,33 @@ from indexer.embed import Vectors
 from indexer.lexical import Sparse
 from indexer.store import Point, Rankings, Scored, StoreAway, StoreUnusable
 
+logger = logging.getLogger("tandem.index")
+
 _BATCH = 256
 _TIMEOUT_S = 10
 
+Quantization = Literal["none", "int8", "turbo8"]
+_QUANTIZATIONS: dict[Quantization, models.QuantizationConfig | None] = {
+    "none": None,
+    "int8": models.ScalarQuantization(
+        scalar=models.ScalarQuantizationConfig(type=models.ScalarType.INT8, quantile=0.99, always_ram=True)
+    ),
+    "turbo8": models.TurboQuantization(turbo=models.TurboQuantQuantizationConfig(bits=models.TurboQuantBitSize.BITS8)),
+}
+
 
 @asynccontextmanager
-async def open_server(url: str, api_key: str | None, collection: str, dimensions: int) -> AsyncGenerator["ServerStore"]:
-    """Opens the collection, made on first use. `:memory:` is the client's own mode, for tests.
+async def open_server(
+    url: str,
+    api_key: str | None,
+    collection: str,
+    dimensions: int,
+    *,
+    alias: str | None = None,
+    quantization: Quantization = "none",
+) -> AsyncGenerator["ServerStore"]:
+    """Opens the collection, made on first use; `publish` lets `alias` point to it. `:memory:` is the client's own
+    mode, for tests.
 
     Raises StoreAway where the server cannot be reached, StoreUnusable where it holds other dimensions.
     """
@@ -29,25 +51,25 @@ async def open_server(url: str, api_key: str | None, collection: str, dimensions
         client = AsyncQdrantClient(
             url=url, api_key=api_key, timeout=_TIMEOUT_S, check_compatibility=False, port=_port(url)
         )
-    store = ServerStore(client, collection, url)
+    store = ServerStore(client, collection, url, alias)
     try:
-        await store.prepare(dimensions)
+        await store.prepare(dimensions, quantization)
         yield store
     finally:
         await client.close()
 
 
 class ServerStore:
-    def __init__(self, client: AsyncQdrantClient, collection: str, url: str) -> None:
-        self._client, self._collection = client, collection
+    def __init__(self, client: AsyncQdrantClient, collection: str, url: str, alias: str | None = None) -> None:
+        self._client, self._collection, self._alias = client, collection, alias
         parts = urlsplit(url)
         self._where = url if url == ":memory:" else f"{parts.scheme}://{parts.hostname}:{_port(url)}"
         self.label = f"qdrant {self._where}/{collection}"
 
-    async def prepare(self, dimensions: int) -> None:
+    async def prepare(self, dimensions: int, quantization: Quantization) -> None:
         async with _translated(self._where):
             if not await self._client.collection_exists(self._collection):
-                await self._create(dimensions)
+                await self._create(dimensions, quantization)
             config = (await self._client.get_collection(self._collection)).config.params
         vectors, sparse = config.vectors, config.sparse_vectors or {}
         dense = vectors.get("dense") if isinstance(vectors, dict) else None
@@ -59,11 +81,12 @@ class ServerStore:
                 "Set QDRANT_COLLECTION to a new name, or the model back"
             )
 
-    async def _create(self, dimensions: int) -> None:
+    async def _create(self, dimensions: int, quantization: Quantization) -> None:
         await self._client.create_collection(
             self._collection,
             vectors_config={"dense": models.VectorParams(size=dimensions, distance=models.Distance.COSINE)},
             sparse_vectors_config={"bm25": models.SparseVectorParams(modifier=models.Modifier.IDF)},
+            quantization_config=_QUANTIZATIONS[quantization],
         )
         await self._client.create_payload_index(
             self._collection, "document", field_schema=models.PayloadSchemaType.INTEGER
@@ -110,6 +133,26 @@ class ServerStore:
     async def flush(self) -> None:
         """Nothing to do: `wait=True` returns once the server's log has it."""
 
+    async def tidy(self) -> None:
+        """Nothing to do: the server's own optimizers do it."""
+
+    async def publish(self) -> None:
+        """People and programs that look for the alias find this collection. One of that name that is no alias is
+        somebody's: it is left alone."""
+        if self._alias is None:
+            return
+        async with _translated(self._where):
+            aliases = {one.alias_name for one in (await self._client.get_aliases()).aliases}
+            if self._alias not in aliases and await self._client.collection_exists(self._alias):
+                logger.warning("%s is a collection at %s, so it is not made an alias", self._alias, self._where)
+                return
+            create = models.CreateAlias(collection_name=self._collection, alias_name=self._alias)
+            await self._client.update_collection_aliases([models.CreateAliasOperation(create_alias=create)])
+
+    async def destroy(self) -> None:
+        async with _translated(self._where):
+            await self._client.delete_collection(self._collection)
+
 
 @asynccontextmanager
 async def _translated(where: str) -> AsyncGenerator[None]:
@@ -136,7 +179,9 @@ def _request(
 
 
 def _server_point(point: Point) -> models.PointStruct:
-    vectors = {"dense": point.dense.tolist(), "bm25": _server_sparse(point.sparse)}
+    vectors: dict[str, Any] = {"bm25": _server_sparse(point.sparse)}
+    if point.dense is not None:
+        vectors["dense"] = point.dense.tolist()
     return models.PointStruct(id=point.id, vector=vectors, payload={"document": point.document})
 
 

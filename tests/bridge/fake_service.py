@@ -56,9 +56,9 @@ ROWS = (DocumentRow("/notes/vpn.md", "ab", 2, FRESHNESS.as_of, "indexed"),)
 
 class FakeService:
     def __init__(self) -> None:
-        self.forget()
+        self.start_over()
 
-    def forget(self) -> None:
+    def start_over(self) -> None:
         """As new, for the next test."""
         self.calls: list[tuple[Any, ...]] = []
         self.half_way, self.go_on, self.left = anyio.Event(), anyio.Event(), anyio.Event()
@@ -103,8 +103,22 @@ class FakeService:
         self.calls.append(("documents", within))
         return ROWS
 
-    async def index(self, folders: Sequence[str]) -> Summary:
-        self.calls.append(("index", *folders))
+    async def reindex(self, path: str | None = None) -> Summary:
+        self.calls.append(("reindex", str(path)))
+        return Summary(unchanged=2, seconds=0.5)
+
+    async def forget(self, path: str) -> int:
+        self.calls.append(("forget", path))
+        return 3
+
+    async def pause(self) -> None:
+        self.calls.append(("pause",))
+
+    async def resume(self) -> None:
+        self.calls.append(("resume",))
+
+    async def index(self, folders: Sequence[str], accept_deletions: bool = False) -> Summary:
+        self.calls.append(("index", *folders, *(["accept deletions"] if accept_deletions else [])))
         return Summary(added=2, embedded_chunks=40, seconds=1.5)
 
     async def stop(self) -> None:

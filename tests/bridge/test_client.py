@@ -33,7 +33,7 @@ async def both() -> AsyncGenerator[tuple[FakeService, Remote]]:
 
 @pytest.fixture
 def service(both: tuple[FakeService, Remote]) -> FakeService:
-    both[0].forget()
+    both[0].start_over()
     return both[0]
 
 

@@ -51,13 +51,13 @@ async def closed_gateway() -> AsyncGenerator[Served]:
 
 @pytest.fixture
 def gateway(open_gateway: Served) -> Served:
-    open_gateway.service.forget()
+    open_gateway.service.start_over()
     return open_gateway
 
 
 @pytest.fixture
 def guarded(closed_gateway: Served) -> Served:
-    closed_gateway.service.forget()
+    closed_gateway.service.start_over()
     return closed_gateway
 
 

@@ -39,7 +39,7 @@ async def daemon() -> AsyncGenerator[tuple[FakeService, str, str]]:
 
 @pytest.fixture
 def service(daemon: tuple[FakeService, str, str]) -> FakeService:
-    daemon[0].forget()
+    daemon[0].start_over()
     return daemon[0]
 
 

@@ -10,7 +10,9 @@ import pytest
 from indexer.catalog import Catalog
 from indexer.embed.weights import tokenizer
 from indexer.hits import Found, Summary
-from indexer.pipeline import Indexer
+from indexer.pipeline import CHUNK_TOKENS, OVERLAP_TOKENS, Indexer
+from indexer.records import COMPLETE
+from indexer.sandbox import Reader, reading
 from indexer.search import Index, search
 from indexer.store import Store
 from indexer.store.edge import open_edge
@@ -40,6 +42,10 @@ class Library:
     async def sync(self) -> Summary:
         return await self.indexer.sync()
 
+    def points(self) -> set[int]:
+        """The ids of all chunks that the catalog shows."""
+        return {chunk.id for _, chunk in self.index.catalog.unfilled(-1, 10**9)}
+
     async def find(self, query: str, limit: int = 5, within: str | None = None) -> Found:
         return await search(self.index, query, limit, within=within)
 
@@ -48,13 +54,14 @@ class Library:
 
 
 @pytest.fixture(scope="session")
-async def one_loop() -> AsyncIterator[None]:
-    """All tests share one event loop, hence one parsing child: its start is 0.5 s."""
-    yield
+async def reader() -> AsyncIterator[Reader]:
+    """All tests share one event loop and one parsing child: its start takes a while."""
+    async with reading(tokenizer(None), size=CHUNK_TOKENS, overlap=OVERLAP_TOKENS) as reader:
+        yield reader
 
 
 @pytest.fixture(params=["edge", "server"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path, one_loop: None) -> AsyncIterator[Store]:
+async def store(request: pytest.FixtureRequest, tmp_path: Path, reader: Reader) -> AsyncIterator[Store]:
     """An empty store of 64 dimensions, through each adapter; the server's over the client's own in-memory mode,
     or a real one where QDRANT_URL is set."""
     if request.param == "edge":
@@ -74,10 +81,11 @@ def catalog(tmp_path: Path) -> Iterator[Catalog]:
 
 
 @pytest.fixture
-async def library(tmp_path: Path, store: Store, catalog: Catalog) -> Library:
+async def library(tmp_path: Path, store: Store, catalog: Catalog, reader: Reader) -> Library:
     folder = tmp_path / "documents"
     folder.mkdir()
     embedder = WordEmbedder()
     index = Index(catalog, store, embedder)
     catalog.add_roots([str(folder)])
-    return Library(folder, index, Indexer(index, tokenizer(None)), embedder)
+    catalog.begin_generation(embedder.signature, embedder.dimensions, "embedded", "answers", COMPLETE)
+    return Library(folder, index, Indexer(index, reader.read), embedder)

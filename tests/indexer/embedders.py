@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from indexer.embed import EmbedderAway, Vectors
+from indexer.embed import Done, EmbedderAway, Vectors
 
 
 class WordEmbedder:
@@ -16,11 +16,14 @@ class WordEmbedder:
         self.embedded: list[str] = []
         self.away = False
 
-    async def documents(self, texts: Sequence[str]) -> Vectors:
+    async def documents(self, texts: Sequence[str], done: Done | None = None) -> Vectors:
         if self.away:
             raise EmbedderAway("the embedder was expected to answer; start it")
         self.embedded += texts
-        return np.stack([self._vector(text) for text in texts])
+        vectors = np.stack([self._vector(text) for text in texts])
+        if done:
+            done(0, vectors)
+        return vectors
 
     async def query(self, text: str) -> Vectors:
         if self.away:

@@ -1,15 +1,46 @@
-"""The catalog's file."""
+"""The catalog's file: opened again, upgraded, refused, full."""
 
+import hashlib
+import json
 import sqlite3
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from indexer.catalog import SCHEMA, Catalog
-from indexer.store import StoreUnusable
+from indexer.catalog import Catalog
+from indexer.records import ChunkRow, Record, Stat, chunk_id, document_id, vector_key
+from indexer.schema import SCHEMA
+from indexer.store import StoreAway, StoreUnusable
+
+SIGNATURE = "words:3"
+# The tables of version 1, as its users have them.
+VERSION_1 = """
+CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE roots(path TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE documents(
+    id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, sha256 TEXT NOT NULL, size INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL, ctime_ns INTEGER NOT NULL, inode INTEGER NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('indexed', 'failed')), reason TEXT, title TEXT,
+    indexed_at REAL NOT NULL, read_at REAL NOT NULL);
+CREATE TABLE chunks(
+    id INTEGER PRIMARY KEY, document INTEGER NOT NULL REFERENCES documents(id) ON DELETE CASCADE,
+    ordinal INTEGER NOT NULL, start INTEGER NOT NULL, end INTEGER NOT NULL, start_line INTEGER, end_line INTEGER,
+    page INTEGER, heading TEXT, text TEXT NOT NULL, terms BLOB NOT NULL, vector BLOB NOT NULL);
+CREATE UNIQUE INDEX chunks_in_order ON chunks(document, ordinal);
+CREATE INDEX chunks_by_vector ON chunks(vector);
+CREATE TABLE vectors(key BLOB PRIMARY KEY, vector BLOB NOT NULL);
+CREATE TABLE doubtful(id INTEGER PRIMARY KEY);
+PRAGMA user_version = 1;
+"""
 
 
-def test_a_catalog_of_another_version_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+def record(path: str, text: str) -> Record:
+    row = ChunkRow(chunk_id(path, text, 0), 0, text, 0, len(text), 1, 1, None, None, b"", vector_key(text))
+    return Record(path, Stat(len(text), 1, 2, 3), "ab", None, [row], 5.0)
+
+
+def test_a_catalog_of_a_newer_version_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     file = tmp_path / "catalog.sqlite3"
     Catalog(file).close()
     with sqlite3.connect(file) as db:
@@ -21,6 +52,36 @@ def test_a_catalog_of_another_version_is_refused_and_left_as_it_is(tmp_path: Pat
     assert file.read_bytes() == before
 
 
+def test_a_catalog_of_the_first_version_is_brought_up_to_date_with_its_vectors_and_a_copy_is_kept(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "catalog.sqlite3"
+    old_key = hashlib.blake2b(f"{SIGNATURE}\0The lantern".encode(), digest_size=16).digest()
+    with sqlite3.connect(file) as db:
+        db.executescript(VERSION_1)
+        db.execute("INSERT INTO meta VALUES ('embedding', ?)", (json.dumps([SIGNATURE, 3]),))
+        db.execute("INSERT INTO roots VALUES ('/notes')")
+        values = (document_id("/notes/a.txt"), "/notes/a.txt", "ab", 11, 7, 8, 9, "indexed", None, None, 1.0, 2.0)
+        db.execute("INSERT INTO documents VALUES (?,?,?,?,?,?,?,?,?,?,?,?)", values)
+        chunk = (4711, values[0], 0, 0, 11, 1, 1, None, None, "The lantern", b"", old_key)
+        db.execute("INSERT INTO chunks VALUES (?,?,?,?,?,?,?,?,?,?,?,?)", chunk)
+        db.execute("INSERT INTO vectors VALUES (?, ?)", (old_key, np.array([1, 0, 0], "<f2").tobytes()))
+    db.close()
+    catalog = Catalog(file)
+    assert catalog.roots() == ["/notes"]
+    assert catalog.known()["/notes/a.txt"].stat == Stat(11, 7, 8, 9)
+    (candidate,) = catalog.candidates([4711]).values()
+    assert candidate.chunk.key == vector_key("The lantern")
+    assert catalog.vectors(SIGNATURE, [candidate.chunk.key])[candidate.chunk.key].tolist() == [1, 0, 0]
+    catalog.close()
+    with sqlite3.connect(tmp_path / "catalog.sqlite3.v1") as kept:
+        assert kept.execute("SELECT key FROM vectors").fetchall() == [(old_key,)]
+    kept.close()
+    again = Catalog(file)
+    assert again.counts() == (1, 1)
+    again.close()
+
+
 def test_a_catalog_is_opened_again_as_it_was(tmp_path: Path) -> None:
     first = Catalog(tmp_path / "catalog.sqlite3")
     first.add_roots(["/notes"])
@@ -28,3 +89,48 @@ def test_a_catalog_is_opened_again_as_it_was(tmp_path: Path) -> None:
     again = Catalog(tmp_path / "catalog.sqlite3")
     assert again.roots() == ["/notes"]
     again.close()
+
+
+def test_a_full_disk_is_named_and_what_was_recorded_before_stays(tmp_path: Path) -> None:
+    catalog = Catalog(tmp_path / "catalog.sqlite3")
+    catalog.record([record("/a.txt", "The lantern")], 1.0)
+    (pages,) = catalog._write.execute("PRAGMA page_count").fetchone()  # pyright: ignore[reportPrivateUsage]
+    catalog._write.execute(f"PRAGMA max_page_count = {pages}")  # pyright: ignore[reportPrivateUsage]
+    with pytest.raises(StoreAway, match=r"full.*stays searchable"):
+        catalog.record([record(f"/{n}.txt", "The candle " * 5_000) for n in range(40)], 2.0)
+    assert catalog.counts() == (1, 1)
+    catalog._write.execute("PRAGMA max_page_count = 1000000")  # pyright: ignore[reportPrivateUsage]
+    catalog.record([record("/b.txt", "The candle")], 3.0)
+    assert catalog.counts() == (2, 2)
+    catalog.close()
+
+
+def test_indexing_stops_before_the_disk_is_full(tmp_path: Path) -> None:
+    catalog = Catalog(tmp_path / "catalog.sqlite3")
+    catalog.require_room()
+    with pytest.raises(StoreAway, match=r"make room"):
+        catalog.require_room(least_bytes=1 << 62)
+    catalog.close()
+
+
+def test_what_is_deleted_cannot_be_read_out_of_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "catalog.sqlite3"
+    catalog = Catalog(file)
+    catalog.record([record("/a.txt", "The lantern"), record("/b.txt", "xylophone-secret")], 1.0)
+    catalog.forget(["/b.txt"])
+    catalog.close()
+    assert b"The lantern" in file.read_bytes()
+    assert b"xylophone-secret" not in file.read_bytes()
+
+
+def test_forgetting_takes_what_lies_beneath_and_adding_takes_it_in_again(tmp_path: Path) -> None:
+    catalog = Catalog(tmp_path / "catalog.sqlite3")
+    catalog.add_roots(["/notes"])
+    catalog.record([record(path, "The lantern") for path in ("/notes/a/1.txt", "/notes/a/2.txt", "/notes/ab.txt")], 1.0)
+    assert sorted(catalog.forget_for_good("/notes/a")) == ["/notes/a/1.txt", "/notes/a/2.txt"]
+    assert (catalog.forgotten(), catalog.roots(), catalog.counts()) == (["/notes/a"], ["/notes"], (1, 1))
+    catalog.add_roots(["/notes/a"])
+    assert catalog.forgotten() == []
+    catalog.forget_for_good("/notes")
+    assert (catalog.forgotten(), catalog.roots(), catalog.counts()) == ([], [], (0, 0))
+    catalog.close()

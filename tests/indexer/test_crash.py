@@ -9,14 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from indexer.catalog import Catalog, document_id
+from indexer.catalog import Catalog
 from indexer.embed import Vectors
-from indexer.embed.weights import tokenizer
 from indexer.lexical import Sparse
 from indexer.pipeline import Indexer
+from indexer.records import COMPLETE, document_id
+from indexer.sandbox import Reader
 from indexer.search import Index
 from indexer.store import Point, Rankings, StoreAway
 from tests.indexer.embedders import WordEmbedder
+
+SIGNATURE = WordEmbedder().signature
 
 
 class MortalStore:
@@ -58,6 +61,15 @@ class MortalStore:
     async def count(self) -> int:
         return len(self.points)
 
+    async def tidy(self) -> None:
+        pass
+
+    async def publish(self) -> None:
+        pass
+
+    async def destroy(self) -> None:
+        raise AssertionError("nothing is destroyed here")
+
 
 def chunk_ids(catalog: Catalog) -> set[int]:
     return {id_ for _, path in catalog.paths() for id_ in _ids(catalog, path)}
@@ -71,32 +83,34 @@ def write(folder: Path, name: str, text: str) -> None:
     (folder / name).write_text(" ".join(f"{text} {n} stands in the yard." for n in range(60)))
 
 
-async def a_life(folder: Path, catalog: Catalog, store: MortalStore) -> None:
-    indexer = Indexer(Index(catalog, store, WordEmbedder()), tokenizer(None))
+async def a_life(catalog: Catalog, store: MortalStore, reader: Reader) -> None:
+    indexer = Indexer(Index(catalog, store, WordEmbedder()), reader.read)
     await indexer.recover()
     await indexer.sync()
+    await indexer.purge()
 
 
 @pytest.mark.parametrize("all_of_it", [False, True])
 @pytest.mark.parametrize("dies_at", range(1, 8))
 async def test_a_kill_at_any_step_leaves_no_document_without_its_points_and_no_point_for_ever(
-    tmp_path: Path, dies_at: int, all_of_it: bool, one_loop: None
+    tmp_path: Path, dies_at: int, all_of_it: bool, reader: Reader
 ) -> None:
     folder = tmp_path / "documents"
     folder.mkdir()
     catalog = Catalog(tmp_path / "catalog.sqlite3")
     catalog.add_roots([str(folder)])
+    catalog.begin_generation(SIGNATURE, 64, "embedded", "answers", COMPLETE)
     for name in ("a.txt", "b.txt"):
         write(folder, name, f"The lantern of {name}")
     first = MortalStore({}, 10**9)
-    await a_life(folder, catalog, first)
+    await a_life(catalog, first, reader)
 
     write(folder, "a.txt", "The candle")  # replaced
     (folder / "b.txt").unlink()  # deleted
     write(folder, "c.txt", "The torch")  # new
     dying = MortalStore(first.flushed, dies_at)
     try:
-        await a_life(folder, catalog, dying)
+        await a_life(catalog, dying, reader)
         died = False
     except StoreAway:
         died = True
@@ -105,7 +119,7 @@ async def test_a_kill_at_any_step_leaves_no_document_without_its_points_and_no_p
 
     (folder / "c.txt").unlink()  # whatever the dead run had written of it
     last = dying.revived(all_of_it)
-    await a_life(folder, catalog, last)
+    await a_life(catalog, last, reader)
     assert chunk_ids(catalog) == set(last.flushed)
     assert {Path(path).name for _, path in catalog.paths()} == {"a.txt"}
     assert died == (dies_at <= dying.calls)
@@ -113,17 +127,18 @@ async def test_a_kill_at_any_step_leaves_no_document_without_its_points_and_no_p
     catalog.close()
 
 
-async def test_vectors_that_no_file_uses_any_more_are_dropped(tmp_path: Path, one_loop: None) -> None:
+async def test_vectors_that_no_file_uses_any_more_are_dropped(tmp_path: Path, reader: Reader) -> None:
     folder = tmp_path / "documents"
     folder.mkdir()
     catalog = Catalog(tmp_path / "catalog.sqlite3")
     catalog.add_roots([str(folder)])
+    catalog.begin_generation(SIGNATURE, 64, "embedded", "answers", COMPLETE)
     write(folder, "a.txt", "The lantern")
     store = MortalStore({}, 10**9)
-    await a_life(folder, catalog, store)
+    await a_life(catalog, store, reader)
     keys = [one.chunk.key for _, path in catalog.paths() for one in catalog.neighbours(document_id(path), 0, 10**9)]
-    assert len(catalog.vectors(keys)) == len(set(keys)) > 0
+    assert len(catalog.vectors(SIGNATURE, keys)) == len(set(keys)) > 0
     (folder / "a.txt").unlink()
-    await a_life(folder, catalog, store)
-    assert catalog.vectors(keys) == {}
+    await a_life(catalog, store, reader)
+    assert catalog.vectors(SIGNATURE, keys) == {}
     catalog.close()

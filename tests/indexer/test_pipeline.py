@@ -9,9 +9,9 @@ import anyio
 import pytest
 
 from indexer.embed import EmbedderAway
-from indexer.embed.weights import tokenizer
 from indexer.hits import Summary
 from indexer.pipeline import Indexer
+from indexer.sandbox import Reader
 from tests.indexer.conftest import Library
 
 PROSE = "\n\n".join(
@@ -157,8 +157,8 @@ async def test_an_embedder_that_goes_away_loses_nothing_and_the_next_run_goes_on
     assert (await library.names("candle"))[0] == "b.txt"
 
 
-async def test_points_of_a_run_that_died_are_swept_at_the_next_start(library: Library) -> None:
-    path = library.write("a.txt", "The lantern hangs in the barn.")
+async def test_points_of_a_run_that_died_are_swept_at_the_next_start(library: Library, reader: Reader) -> None:
+    library.write("a.txt", "The lantern hangs in the barn.")
     await library.sync()
     # As after a kill between the store's write and the catalog's: points that belong to no document.
     library.index.catalog.announce([4711])
@@ -167,7 +167,7 @@ async def test_points_of_a_run_that_died_are_swept_at_the_next_start(library: Li
 
     await library.index.store.upsert([Point(4711, unit(0), words("lantern lantern"), 1)])
     assert await library.names("lantern") == ["a.txt"]
-    await Indexer(library.index, path).recover()
+    await Indexer(library.index, reader.read).recover()
     assert await library.index.store.count() == 1
 
 
@@ -229,8 +229,8 @@ async def test_a_root_that_is_away_is_told(library: Library, tmp_path: Path) -> 
     assert await library.names("lantern") == ["a.txt"]
 
 
-async def test_the_data_folder_is_not_indexed_where_it_lies_in_a_root(library: Library) -> None:
+async def test_the_data_folder_is_not_indexed_where_it_lies_in_a_root(library: Library, reader: Reader) -> None:
     library.write("data/a.txt", "The lantern hangs in the barn.")
-    indexer = Indexer(library.index, tokenizer(None), library.folder / "data")
+    indexer = Indexer(library.index, reader.read, library.folder / "data")
     assert timeless(await indexer.sync()) == Summary()
     assert timeless(await indexer.sync({str(library.folder / "data" / "a.txt")})) == Summary()

@@ -1,0 +1,72 @@
+"""The index as a whole: moved to another store or model, kept in one file, made again from it."""
+
+import shutil
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from bridge.folder import Folder, holding
+from bridge.service import BadInput
+from bridge.settings import Settings
+from bridge.tandem import opened
+from indexer.schema import SCHEMA, copied
+from observability.traces import Off
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """`source` and `target` are the stores' labels."""
+
+    source: str
+    target: str
+    chunks: int
+    embedded_chunks: int
+
+
+async def migrate(settings: Settings) -> Moved:
+    """Lets the index grow where the settings say and answer from there. Raises Held, Unavailable and what `opened`
+    raises; stopped half-way, it goes on from there."""
+    with holding(Folder(settings.data)):
+        async with opened(settings, Off()) as tandem:
+            before = await tandem.status()
+            embedded = await tandem.grown()
+            after = await tandem.status()
+    return Moved(before.store, after.store, after.chunks, embedded)
+
+
+def back_up(settings: Settings, file: Path) -> Path:
+    """Documents, chunks, vectors: all that the store is filled from. Raises BadInput."""
+    catalog = Folder(settings.data).catalog
+    if not catalog.exists():
+        raise BadInput(f"{settings.data} was expected to hold an index, and has none; nothing was written")
+    file = file.expanduser().absolute()
+    if file.exists():
+        raise BadInput(f"{file} is there already; name a file that is not")
+    try:
+        copied(catalog, file)
+    except (sqlite3.Error, OSError) as error:
+        file.unlink(missing_ok=True)
+        raise BadInput(
+            f"the backup could not be written to {file}: {error}; is there room, and may you write?"
+        ) from error
+    return file
+
+
+def restore(settings: Settings, file: Path) -> None:
+    """Raises BadInput where the folder holds an index already or the file is no backup; nothing is changed then."""
+    folder = Folder(settings.data)
+    with holding(folder):
+        if folder.catalog.exists():
+            raise BadInput(f"{settings.data} holds an index already; name another folder with --data")
+        try:
+            with closing(sqlite3.connect(f"{file.expanduser().absolute().as_uri()}?mode=ro", uri=True)) as kept:
+                (schema,) = kept.execute("PRAGMA user_version").fetchone()
+                kept.execute("SELECT count(*) FROM documents").fetchone()
+        except sqlite3.Error as error:
+            raise BadInput(f"{file} was expected to be a backup by `tandem backup`: {error}") from error
+        if not 0 < schema <= SCHEMA:
+            raise BadInput(f"{file} was made by another version of Tandem (tables {schema}, here {SCHEMA})")
+        beside = folder.catalog.with_suffix(".restored")
+        shutil.copyfile(file.expanduser(), beside)
+        beside.replace(folder.catalog)
