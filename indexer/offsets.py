@@ -7,7 +7,6 @@ each is given to the tokenizer once. The offsets are the tokenizer's own to the 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 
 import re
-from collections.abc import Sequence
 from functools import cache
 
 from tokenizers import Tokenizer
@@ -19,9 +18,10 @@ _WORD = re.compile(r"[A-Za-z0-9\x80-\U0010ffff]+|[!-/:-@\[-`{-~]")
 # BERT drops these before it cuts, which joins the words on both sides.
 _DROPPED = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _LONG_CHARS = 64
-_MOST_WORDS = 100_000
+_MOST_WORDS = 50_000
 
 _Spans = list[tuple[int, int]]
+_Shape = tuple[tuple[int, int], ...]
 
 
 @cache
@@ -51,12 +51,16 @@ class _Whole:
 
 
 class _ByWord:
-    """`_known`: the offsets within a word, none where the word is one token from end to end."""
+    """`_known`: the offsets within a word, none where the word is one token from end to end.
+
+    `_shapes`: each of these but once, for many words are cut at the same places.
+    """
 
     def __init__(self, tokenizer: Tokenizer, whole: _Whole) -> None:
         self._tokenizer, self._whole = tokenizer, whole
         self._added = [token.content for token in tokenizer.get_added_tokens_decoder().values()]
-        self._known: dict[str, _Spans | None] = {}
+        self._known: dict[str, _Shape | None] = {}
+        self._shapes: dict[_Shape, _Shape] = {}
 
     def __call__(self, text: str) -> _Spans:
         # The text "[MASK]" is one token to the tokenizer, and three words here.
@@ -64,6 +68,7 @@ class _ByWord:
             return self._whole(text)
         if len(self._known) > _MOST_WORDS:
             self._known.clear()
+            self._shapes.clear()
         new = set(_WORD.findall(text)) - self._known.keys()
         self._learn(list(new))
         found: _Spans = []
@@ -81,8 +86,6 @@ class _ByWord:
 
     def _learn(self, words: list[str]) -> None:
         made = self._tokenizer.encode_batch(words, add_special_tokens=False)
-        self._known.update((word, _inner(word, tokens.offsets)) for word, tokens in zip(words, made, strict=True))
-
-
-def _inner(word: str, offsets: Sequence[tuple[int, int]]) -> _Spans | None:
-    return None if len(offsets) == 1 and offsets[0] == (0, len(word)) else list(offsets)
+        for word, tokens in zip(words, made, strict=True):
+            shape = tuple(tokens.offsets)
+            self._known[word] = None if shape == ((0, len(word)),) else self._shapes.setdefault(shape, shape)

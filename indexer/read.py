@@ -9,7 +9,6 @@ import os
 import re
 import stat
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -17,7 +16,7 @@ import msgspec
 from indexer import lexical
 from indexer.chunk import Chunk, chunk
 from indexer.offsets import offsets
-from indexer.parse import Document, Kind, Unreadable, parse, refuse
+from indexer.parse import Kind, Unreadable, parse, refuse
 
 __all__ = ["MAX_CHARACTERS", "MAX_CHUNKS", "Moved", "ReadChunk", "Reading", "Secret", "Unreadable", "read"]
 
@@ -31,7 +30,6 @@ _PRIVATE_KEY = re.compile(
 # A certificate's chain may stand before its key.
 _BUNDLE = (b"-----BEGIN ", b"Bag Attributes")
 _START_BYTES = 4096
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a named pipe",
@@ -94,7 +92,7 @@ def read(
     refuse(Path(path))
     data, at = _steady_bytes(path, max_bytes)
     _refuse_key(data)
-    document = _encodable(parse(Path(path), data))
+    document = parse(Path(path), data)
     _refuse_long("characters of text", len(document.text), max_characters)
     chunks = chunk(document, offsets(tokenizer_file), size, overlap)
     _refuse_long("passages", len(chunks), max_chunks)
@@ -119,20 +117,6 @@ def _refuse_key(data: bytes) -> None:
 def _refuse_long(of_what: str, found: int, most: int) -> None:
     if found > most:
         raise Unreadable(f"expected at most {most:,} {of_what}, found {found:,}: split it or leave it out")
-
-
-def _encodable(document: Document) -> Document:
-    """Half of a surrogate pair, which JSON and PDF can hold, has no bytes: it becomes U+FFFD."""
-    if not _SURROGATE.search(f"{document.text}{document.title}"):
-        return document
-    headings = (replace(heading, title=_whole(heading.title)) for heading in document.headings)
-    return replace(
-        document, text=_whole(document.text), title=_whole(document.title or "") or None, headings=tuple(headings)
-    )
-
-
-def _whole(text: str) -> str:
-    return _SURROGATE.sub("\ufffd", text)
 
 
 def _read_chunk(found: Chunk) -> ReadChunk:
@@ -176,9 +160,9 @@ def _bytes(path: str, max_bytes: int) -> tuple[bytes, os.stat_result]:
             raise Unreadable(f"expected a regular file, found {found}: leave it out")
         if now.st_size > max_bytes:
             most, came = max_bytes / 2**20, now.st_size / 2**20
-            raise Unreadable(f"expected at most {most:.3g} MB, found {came:.3g} MB: split it or leave it out")
+            raise Unreadable(f"expected at most {most:.4g} MB, found {came:.4g} MB: split it or leave it out")
         with open(descriptor, "rb", closefd=False) as file:
-            return file.read(max_bytes + 1), now
+            return file.read(now.st_size + 1), now
     finally:
         os.close(descriptor)
 

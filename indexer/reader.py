@@ -83,11 +83,11 @@ def main() -> None:
         _send(answers, encode(Refused("unreadable", reason, traceback.format_exc())))
         return
     _send(answers, encode(Ready()))
-    swollen_bytes = _resident_bytes() + min(_SWOLLEN_BYTES, setting.limits.memory_bytes // 4)
+    own_bytes = _bytes()
     while select.select([paths], [], [], setting.limits.idle_s)[0] and (path := _frame(paths)) is not None:
         _allow_cpu(setting.limits.cpu_s)
         _send(answers, _answer(os.fsdecode(path), setting))
-        if _resident_bytes() > swollen_bytes:
+        if swollen(_bytes(), own_bytes, setting.limits):
             break
     # At once: to the parent the end of stdout is to mean that the status is there.
     os._exit(0)
@@ -125,7 +125,7 @@ def _settle(setting: Setting) -> None:
         # Where memory runs out all the same, this process goes first.
         with suppress(OSError):
             Path("/proc/self/oom_score_adj").write_text("1000")
-        _limit(resource.RLIMIT_AS, _statm(0) + setting.limits.memory_bytes)
+        _limit(resource.RLIMIT_AS, _bytes()[0] + setting.limits.memory_bytes)
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_FSIZE, 0)
     _limit(resource.RLIMIT_NOFILE, _OPEN_FILES)
@@ -147,13 +147,17 @@ def _allow_cpu(seconds: int) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
 
 
-def _resident_bytes() -> int:
-    return _statm(1) if sys.platform == "linux" else 0
+def _bytes() -> tuple[int, int]:
+    """Of address space and of memory in use; where the system does not say so cheaply, none."""
+    if sys.platform != "linux":
+        return 0, 0
+    space, resident, *_ = Path("/proc/self/statm").read_text().split()
+    return int(space) * resource.getpagesize(), int(resident) * resource.getpagesize()
 
 
-def _statm(column: int) -> int:
-    """Bytes of address space (0), of memory in use (1)."""
-    return int(Path("/proc/self/statm").read_text().split()[column]) * resource.getpagesize()
+def swollen(now: tuple[int, int], own: tuple[int, int], limits: Limits) -> bool:
+    """Whether the next file would find too little room, or an idle child would hold on to too much."""
+    return now[0] - own[0] > limits.memory_bytes // 2 or now[1] - own[1] > _SWOLLEN_BYTES
 
 
 def _answer(path: str, setting: Setting) -> bytes:

@@ -3,17 +3,16 @@
 
 import hashlib
 import os
-import pickle
 import re
 import socket
 import threading
+import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
 
-import anyio
-import anyio.to_process
+import msgspec
 import pytest
 from tokenizers import Tokenizer
 from tokenizers.models import WordPiece
@@ -23,7 +22,7 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 from indexer import lexical
 from indexer.chunk import Chunk, chunk
 from indexer.parse import parse
-from indexer.read import Moved, ReadChunk, Reading, Unreadable, read
+from indexer.read import Moved, ReadChunk, Reading, Secret, Unreadable, read
 
 MAX_BYTES = 1 << 20
 
@@ -41,14 +40,11 @@ def tokenizer_file(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(path)
 
 
-async def test_a_file_is_read_in_a_child_process_into_chunks_with_their_terms(
-    tmp_path: Path, tokenizer_file: str
-) -> None:
+def test_a_file_is_read_into_chunks_with_their_terms(tmp_path: Path, tokenizer_file: str) -> None:
     path = tmp_path / "note.md"
     text = "# Title\r\n\r\n" + "Many herons stand here. " * 60
     path.write_bytes(text.encode())
-    with anyio.fail_after(20):
-        reading = await anyio.to_process.run_sync(read, str(path), tokenizer_file, 40, 8, MAX_BYTES)
+    reading = read(str(path), tokenizer_file, 40, 8, MAX_BYTES)
     now = path.stat()
     assert (reading.sha256, reading.size) == (hashlib.sha256(text.encode()).hexdigest(), len(text))
     assert (reading.mtime_ns, reading.ctime_ns, reading.inode) == (now.st_mtime_ns, now.st_ctime_ns, now.st_ino)
@@ -65,10 +61,47 @@ async def test_a_file_is_read_in_a_child_process_into_chunks_with_their_terms(
 
 
 def test_a_read_chunk_has_all_that_a_chunk_has_and_survives_the_way_to_another_process() -> None:
-    assert [field.name for field in fields(ReadChunk)] == [*(field.name for field in fields(Chunk)), "terms"]
+    assert list(ReadChunk.__struct_fields__) == [*(field.name for field in fields(Chunk)), "terms"]
     reading = Reading("ab", 1, 2, 3, 4, None, "text", [ReadChunk("a", 0, 1, 1, 1, None, None, b"")])
-    assert pickle.loads(pickle.dumps(reading)) == reading
-    assert str(pickle.loads(pickle.dumps(Unreadable("why")))) == "why"
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(reading), type=Reading) == reading
+
+
+PEM = "-----BEGIN {}PRIVATE KEY{}-----"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        PEM.format("", "") + "\nMIIEvQ==\n",
+        PEM.format("RSA ", "") + "\r\nMIIEvQ==",
+        PEM.format("OPENSSH ", "") + "\nb3BlbnNzaC1rZXk=",
+        PEM.format("PGP ", " BLOCK") + "\n\nlQHYBF",
+        '{"type": "service_account", "private_key": "' + PEM.format("", "") + '\\nMIIEvQ==\\n"}',
+        "-----BEGIN CERTIFICATE-----\n" + "MIIC\n" * 2000 + PEM.format("EC ", "") + "\nMHcC",
+        "\ufeffBag Attributes\n" + "localKeyID: 01\n" * 400 + PEM.format("ENCRYPTED ", "") + "\nMIIF",
+        "PuTTY-User-Key-File-3: ssh-ed25519\nEncryption: none\n",
+    ],
+)
+def test_a_private_key_is_left_out_whatever_its_file_is_called(tmp_path: Path, tokenizer_file: str, text: str) -> None:
+    path = tmp_path / "notes.md"
+    path.write_text(text)
+    with pytest.raises(Secret, match="left out: it holds a private key"):
+        read(str(path), tokenizer_file, 40, 8, MAX_BYTES)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'KEY = re.compile("{PEM.format("RSA ", "")}")  # what we look for\n',
+        "-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----\n",
+        "-----BEGIN CERTIFICATE-----\nMIIC\n-----END CERTIFICATE-----\n",
+        "How to make a key.\n" * 500 + PEM.format("", "") + "\n(yours)\n",
+    ],
+)
+def test_a_file_that_only_speaks_of_keys_is_read(tmp_path: Path, tokenizer_file: str, text: str) -> None:
+    path = tmp_path / "notes.md"
+    path.write_text(text)
+    assert read(str(path), tokenizer_file, 40, 8, MAX_BYTES).chunks
 
 
 def test_what_is_no_regular_file_is_refused_without_waiting(tmp_path: Path, tokenizer_file: str) -> None:
@@ -121,6 +154,24 @@ def test_a_file_that_grows_under_every_reading_has_moved(tmp_path: Path, tokeniz
                 read(str(path), tokenizer_file, 40, 8, 64 << 20)
 
 
+def test_a_file_that_stays_the_same_in_all_but_its_ctime_has_moved(tmp_path: Path, tokenizer_file: str) -> None:
+    path = tmp_path / "same.txt"
+    with path.open("wb") as file:
+        file.truncate(48 << 20)  # longer to read than the clock's tick
+    with touched(path), pytest.raises(Moved, match="expected a file at rest"):
+        for _ in range(50):
+            with suppress(Unreadable):
+                read(str(path), tokenizer_file, 40, 8, 64 << 20)
+
+
+def test_a_file_that_settles_soon_is_waited_for(tmp_path: Path, tokenizer_file: str) -> None:
+    path = tmp_path / "settles.txt"
+    with path.open("wb") as file:
+        file.truncate(48 << 20)
+    with touched(path, for_s=0.15), pytest.raises(Unreadable, match="binary data"):
+        read(str(path), tokenizer_file, 240, 40, 64 << 20)
+
+
 def test_a_film_is_refused_by_its_name_before_it_is_read(tmp_path: Path, tokenizer_file: str) -> None:
     with pytest.raises(Unreadable, match=r"unsupported: .*found a \.mp4 file"):
         read(str(tmp_path / "holiday.MP4"), tokenizer_file, 40, 8, MAX_BYTES)
@@ -142,3 +193,21 @@ def growing(path: Path) -> Generator[None]:
     finally:
         stop.set()
         writer.join()
+
+
+@contextmanager
+def touched(path: Path, for_s: float = 60) -> Generator[None]:
+    """Its ctime changes all the time, and nothing else."""
+    stop, until, now = threading.Event(), time.monotonic() + for_s, path.stat()
+
+    def touch() -> None:
+        while time.monotonic() < until and not stop.is_set():
+            os.utime(path, ns=(now.st_atime_ns, now.st_mtime_ns))
+
+    toucher = threading.Thread(target=touch)
+    toucher.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        toucher.join()

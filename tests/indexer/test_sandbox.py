@@ -1,6 +1,5 @@
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -8,6 +7,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from subprocess import DEVNULL
 
 import anyio
 import msgspec
@@ -15,6 +15,7 @@ import pytest
 
 from indexer.embed.weights import tokenizer
 from indexer.read import read
+from indexer.reader import swollen
 from indexer.sandbox import Limits, Moved, NoReader, Reader, Secret, Unreadable, reading
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="what only Linux holds, or shows in /proc")
@@ -107,15 +108,12 @@ async def test_a_child_that_ends_just_when_it_is_asked_costs_nothing(note: str) 
             assert await holds(reader, note)
 
 
-@LINUX
-async def test_a_child_that_a_file_left_swollen_makes_way_for_a_new_one(tmp_path: Path, note: str) -> None:
-    async with open_reader(Limits(memory_bytes=320 << 20)) as reader:
-        assert await holds(reader, note)
-        first = reader.pid
-        assert first
-        assert len((await reader.read(long_text(tmp_path / "long.txt"))).chunks) > 10_000
-        await gone(first)
-        assert await holds(reader, note)
+def test_a_child_that_a_file_left_swollen_makes_way_for_a_new_one() -> None:
+    limits, own = Limits(memory_bytes=1 << 30), (125 << 20, 45 << 20)
+    assert not swollen(own, own, limits)
+    assert not swollen((own[0] + (400 << 20), own[1] + (100 << 20)), own, limits)
+    assert swollen((own[0] + (600 << 20), own[1]), own, limits)  # too little room for the next file
+    assert swollen((own[0] + (200 << 20), own[1] + (200 << 20)), own, limits)  # too much to sit on
 
 
 async def test_a_file_that_takes_too_long_is_given_up(tmp_path: Path, note: str) -> None:
@@ -135,6 +133,7 @@ async def test_a_file_that_needs_too_much_computing_is_given_up(tmp_path: Path, 
 
 
 @LINUX
+@pytest.mark.slow
 async def test_the_computing_of_many_files_does_not_add_up(tmp_path: Path, note: str) -> None:
     path = long_text(tmp_path / "long.txt", 300_000)
     async with open_reader(Limits(cpu_s=1)) as reader:
@@ -151,8 +150,8 @@ async def test_the_computing_of_many_files_does_not_add_up(tmp_path: Path, note:
 async def test_a_file_that_needs_too_much_memory_is_given_up(tmp_path: Path, note: str) -> None:
     path = tmp_path / "long.txt"
     path.write_text("word and more of them " * (20_000_000 // 22))
-    async with open_reader(Limits(memory_bytes=100 << 20)) as reader:
-        with anyio.fail_after(60), pytest.raises(Unreadable, match="at most 100 MB of memory, it needed more"):
+    async with open_reader(Limits(memory_bytes=30 << 20)) as reader:
+        with anyio.fail_after(60), pytest.raises(Unreadable, match="at most 30 MB of memory, it needed more"):
             await reader.read(str(path))
         assert await holds(reader, note)
 
@@ -173,7 +172,7 @@ async def test_a_file_of_a_gigabyte_is_refused_by_its_size(tmp_path: Path, note:
         file.truncate(1 << 30)
     async with open_reader() as reader:
         assert await holds(reader, note)
-        with anyio.fail_after(2), pytest.raises(Unreadable, match="at most 64 MB, found 1.02e\\+03 MB|found 1024 MB"):
+        with anyio.fail_after(2), pytest.raises(Unreadable, match="at most 64 MB, found 1024 MB"):
             await reader.read(str(tmp_path / "sparse.txt"))
 
 
@@ -206,14 +205,13 @@ async def test_who_no_longer_waits_for_a_file_leaves_no_answer_to_the_next(tmp_p
 async def test_leaving_ends_the_child_and_leaves_no_zombie(tmp_path: Path, note: str, while_it_reads: bool) -> None:
     path = long_text(tmp_path / "long.txt")
     child = None
-    async with anyio.create_task_group() as group:
-        async with open_reader() as reader:
-            assert await holds(reader, note)
-            child = reader.pid
-            if while_it_reads:
-                group.start_soon(reader.read, path)
-                await anyio.wait_all_tasks_blocked()
-                group.cancel_scope.cancel()
+    async with anyio.create_task_group() as group, open_reader() as reader:
+        assert await holds(reader, note)
+        child = reader.pid
+        if while_it_reads:
+            group.start_soon(reader.read, path)
+            await anyio.wait_all_tasks_blocked()
+            group.cancel_scope.cancel()
     assert child and not Path(f"/proc/{child}").exists()
 
 
@@ -232,9 +230,10 @@ async def main():
 anyio.run(main)
 """
     root = str(Path(__file__).parent.parent.parent)
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, cwd=root) as parent:
+    async with await anyio.open_process([sys.executable, "-c", script], stdin=DEVNULL, cwd=root) as parent:
         assert parent.stdout
-        child = int(parent.stdout.readline())
+        with anyio.fail_after(30):
+            child = int(await parent.stdout.receive())
         parent.kill()
     await gone(child)
 
@@ -402,7 +401,10 @@ BOMBS: dict[str, Callable[[Path], object]] = {
 }
 
 
-@pytest.mark.parametrize("name", BOMBS)
+SLOW = {"line.txt", "blob.txt", "blob.js", "headings.md", "accents.txt", "stream.pdf", "unfolds.docx", "wide.docx"}
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in BOMBS])
 async def test_a_bomb_ends_in_text_or_in_a_reason_and_the_next_file_is_read(
     tmp_path: Path, note: str, name: str
 ) -> None:
