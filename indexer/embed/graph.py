@@ -1,5 +1,5 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
-"""BERT weights (safetensors) become one ONNX graph: tokens in, unit vector out; then int8 by channel.
+"""BERT weights (safetensors) become one ONNX graph: tokens in, unit vector out; int8 by channel, or as they are.
 
 Standard operators only: `quantize_dynamic` fails on the fused ones. Mean pooling and the norm are inside.
 int8 does twice as many chunks a CPU second as fp32 at a cosine of 0.9935 to it (benchmarks/embedding.py).
@@ -11,7 +11,7 @@ import os
 import struct
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,25 +22,34 @@ VERSION = 1
 _DTYPES: dict[str, type[np.generic]] = {"F32": np.float32, "F16": np.float16, "I64": np.int64}
 
 
-def quantized(folder: Path, target: Path) -> None:
-    """Writes `target`, the int8 graph of the model in `folder`: beside, then renamed."""
+Precision = Literal["int8", "fp32"]
+
+
+def write(folder: Path, target: Path, precision: Precision) -> None:
+    """Writes `target`, the graph of the model in `folder`: beside, then renamed."""
     import onnx
-    from onnxruntime.quantization import QuantType, quantize_dynamic
 
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as beside:
-        full, small = Path(beside, "fp32.onnx"), Path(beside, "int8.onnx")
-        onnx.save(build(folder), full)
-        logging.disable(logging.WARNING)  # it advises a pre-processing that this graph does not need
-        try:
-            quantize_dynamic(
-                full, small, per_channel=True, weight_type=QuantType.QInt8, op_types_to_quantize=["MatMul"]
-            )
-        finally:
-            logging.disable(logging.NOTSET)
-        with small.open("rb") as file:
+        made = Path(beside, "fp32.onnx")
+        onnx.save(build(folder), made)
+        if precision == "int8":
+            made = _quantized(made)
+        with made.open("rb") as file:
             os.fsync(file.fileno())
-        small.replace(target)
+        made.replace(target)
+
+
+def _quantized(full: Path) -> Path:
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    small = full.with_name("int8.onnx")
+    logging.disable(logging.WARNING)  # it advises a pre-processing that this graph does not need
+    try:
+        quantize_dynamic(full, small, per_channel=True, weight_type=QuantType.QInt8, op_types_to_quantize=["MatMul"])
+    finally:
+        logging.disable(logging.NOTSET)
+    return small
 
 
 def build(folder: Path) -> Any:

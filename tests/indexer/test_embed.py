@@ -1,20 +1,28 @@
 """The embedder of the default install: real weights, int8, no torch."""
 
+import os
 import shutil
+import sys
+import threading
+import time
 from pathlib import Path
 
+import anyio
 import numpy as np
 import pytest
 from platformdirs import user_cache_path
 
-from indexer.embed import EmbedderUnusable, graph, onnx, weights
+from indexer.embed import EmbedderUnusable, Vectors, graph, onnx, weights
 
 NAME = "all-MiniLM-L6-v2"
 
 
+CACHE = user_cache_path("tandem", appauthor=False) / "models"
+
+
 @pytest.fixture(scope="module")
 def embedder() -> onnx.OnnxEmbedder:
-    return onnx.load(NAME, None, user_cache_path("tandem", appauthor=False) / "models", 2)
+    return onnx.load(NAME, None, CACHE, 2)
 
 
 async def test_vectors_have_length_one_and_meaning(embedder: onnx.OnnxEmbedder) -> None:
@@ -33,18 +41,100 @@ async def test_a_text_has_the_same_vector_whatever_is_embedded_beside_it(embedde
         assert together[n] @ await embedder.query(text) > 0.99
 
 
-async def test_the_small_graph_stays_close_to_the_full_one(embedder: onnx.OnnxEmbedder, tmp_path: Path) -> None:
-    import onnx as vendor
-
-    found = weights.find(NAME, None)
-    vendor.save(graph.build(found.folder), tmp_path / "fp32.onnx")
-    full = onnx.OnnxEmbedder(NAME, found, tmp_path / "fp32.onnx", 2)
-    text = "Keep the boiler at 1.5 bar and look at the gauge on Mondays."
-    assert await embedder.query(text) @ await full.query(text) > 0.97
-
-
-def test_the_signature_names_model_digest_and_dimensions(embedder: onnx.OnnxEmbedder) -> None:
+async def test_the_small_graph_stays_close_to_the_full_one_and_has_another_signature(
+    embedder: onnx.OnnxEmbedder, tmp_path: Path
+) -> None:
+    full = onnx.load(NAME, None, tmp_path, 2, "fp32")
+    assert full.signature == f"onnx-fp32:{NAME}@53aa51172d14:384"
     assert embedder.signature == f"onnx-int8:{NAME}@53aa51172d14:384"
+    text = "Keep the boiler at 1.5 bar and look at the gauge on Mondays."
+    assert 0.9999 > await embedder.query(text) @ await full.query(text) > 0.97
+
+
+async def test_each_vector_is_handed_out_as_soon_as_it_is_there(embedder: onnx.OnnxEmbedder) -> None:
+    texts = [f"Kiln {n}. " + "It cools slowly. " * (n % 7) for n in range(30)]
+    kept, after = dict[int, Vectors](), list[int]()
+
+    def keep(start: int, rows: Vectors) -> None:
+        assert len(rows) == 1
+        assert start not in kept
+        kept[start] = rows[0].copy()
+        after.append(len(kept))
+
+    vectors = await embedder.documents(texts, keep)
+    assert sorted(kept) == list(range(30))
+    assert all((vectors[n] == row).all() for n, row in kept.items())
+    assert (await embedder.documents([])).shape == (0, embedder.dimensions)
+
+
+async def test_what_is_given_up_ends_with_the_batch_under_way(embedder: onnx.OnnxEmbedder) -> None:
+    done: list[int] = []
+    with anyio.CancelScope() as scope:
+        await embedder.documents(["A long text about kilns. " * 60] * 80, lambda n, _: (done.append(n), scope.cancel()))
+    assert scope.cancelled_caught
+    assert len(done) == 8
+    start = time.monotonic()
+    await embedder.documents(["One more."])
+    assert time.monotonic() - start < 5  # eighty of them take longer
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="niceness is a thread's own on Linux only")
+async def test_in_the_background_documents_step_back_and_queries_do_not() -> None:
+    before = _niceness()
+    embedder = onnx.load(NAME, None, CACHE, 2, background=True)
+    await embedder.query("Where are the kilns?")
+    await embedder.documents(["The kilns are in the yard."])
+    low = [thread for thread, nice in _niceness().items() if thread not in before and nice == 10]
+    assert len(low) >= 2  # the documents' own and the session's second one
+    own = threading.get_native_id()
+    spent = _cpu_ticks()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(embedder.documents, ["A text about kilns and their yards. " * 30] * 24)
+        await embedder.query("Where are the kilns? " * 40)
+    worked = {thread for thread, ticks in _cpu_ticks().items() if ticks - spent.get(thread, 0) >= 20}
+    assert worked
+    assert {_niceness()[thread] for thread in worked - {own}} == {10}
+    asking = {one.native_id for one in threading.enumerate() if "AnyIO worker" in one.name}
+    assert asking
+    assert {_niceness()[thread] for thread in {own, *asking} if thread} == {before[own]}
+
+
+def test_weights_are_hashed_once_and_again_when_they_are_other_ones(tmp_path: Path) -> None:
+    real, folder, cache = weights.find(NAME, None).folder, tmp_path / "weights", tmp_path / "cache"
+    folder.mkdir()
+    for file in weights.FILES:
+        (folder / file).symlink_to(real / file)
+
+    def signature() -> str:
+        return onnx.load("my-minilm", folder, cache, 1, "fp32").signature
+
+    assert signature() == "onnx-fp32:my-minilm@53aa51172d14:384"
+    (record,) = cache.glob("*.weights.json")
+    record.write_text(record.read_text().replace("53aa51172d14", "000000000000"))
+    assert signature() == "onnx-fp32:my-minilm@000000000000:384"  # it was believed
+    (folder / "model.safetensors").unlink()
+    shutil.copy(real / "model.safetensors", folder)
+    assert signature() == "onnx-fp32:my-minilm@53aa51172d14:384"
+    (folder / "config.json").unlink()
+    with pytest.raises(EmbedderUnusable, match=r"missing: config\.json"):
+        signature()
+
+
+def _niceness() -> dict[int, int]:
+    return {thread: os.getpriority(os.PRIO_PROCESS, thread) for thread in _threads()}
+
+
+def _threads() -> list[int]:
+    return [int(thread.name) for thread in Path("/proc/self/task").iterdir()]
+
+
+def _cpu_ticks() -> dict[int, int]:
+    """Hundredths of a second that each thread has worked."""
+    ticks: dict[int, int] = {}
+    for thread in _threads():
+        user, system = Path(f"/proc/self/task/{thread}/stat").read_text().rpartition(")")[2].split()[11:13]
+        ticks[thread] = int(user) + int(system)
+    return ticks
 
 
 def test_a_folder_without_weights_is_told_the_three_ways(tmp_path: Path) -> None:

@@ -419,6 +419,14 @@ async def test_of_a_model_that_is_replaced_under_way_no_vector_gets_out(fake: Fa
         assert embedder.signature == before
 
 
+async def test_a_query_is_never_embedded_by_another_model(fake: FakeOllama) -> None:
+    async with opened(fake) as embedder:
+        await embedder.query("What cools?")
+        fake.digests = {"nomic-embed-text:latest": "f" * 64}
+        with pytest.raises(EmbedderUnusable, match="nothing was changed"):
+            await embedder.query("What cools?")
+
+
 async def test_a_model_of_other_dimensions_under_the_same_name_is_another_model(fake: FakeOllama) -> None:
     async with opened(fake) as embedder:
         fake.digests = {"nomic-embed-text:latest": "f" * 64}
