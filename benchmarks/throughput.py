@@ -1,0 +1,260 @@
+"""How fast a folder becomes an index: `tandem index` on 2 000 real text and code files, about 4 MB.
+
+Held against two things of the same run, two threads each, on the same two processors:
+
+- embedding alone: the distinct chunks of the finished index through the same runtime, in a process that does nothing
+  else, its clock started once the model is loaded; in calls as the pipeline makes them and in one call over everything
+  (which pads least), and the faster of the two counts. For int8, which is the default, and for fp32.
+- LlamaIndex and Haystack with the same MiniLM weights on the same files (benchmarks/rivals/README.md installs them), at
+  our chunk size and, with --own-sizes, at their default one. Their time is that without starting Python and loading
+  the model, ours the whole command's. `tokens` says how much each model had to read.
+
+`cpu_s` is the processor time of a process and its children: it wavers less than the clock where others work too.
+"""
+
+import argparse
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import anyio
+
+from benchmarks import real_files
+from bridge.folder import Folder
+from indexer.embed import onnx, weights
+from indexer.pipeline import CHUNK_TOKENS, OVERLAP_TOKENS
+from indexer.points import GROUP
+
+MODEL = "all-MiniLM-L6-v2"
+PRECISIONS = ("int8", "fp32")
+THREADS = 2
+HERE = Path(__file__).parent
+RIVALS = Path("~/.cache/tandem-bench/rivals")
+_NOT_OURS = ("TANDEM_", "QDRANT_", "REDIS_", "PHOENIX_", "OPENAI_", "OLLAMA_", "EMBEDDING_", "PYTHONDONTWRITE")
+
+
+class Rival(NamedTuple):
+    script: str
+    package: str
+    unit: str  # by which it measures chunks
+
+
+RIVAL = {
+    "llamaindex": Rival("llamaindex.py", "llama-index-core", "tokens"),
+    "haystack": Rival("haystack_ai.py", "sentence-transformers-haystack", "chars"),
+}
+
+
+class Timed(NamedTuple):
+    output: str
+    wall_s: float
+    cpu_s: float
+
+
+def main() -> None:
+    arguments = _arguments()
+    if arguments.alone:
+        anyio.run(partial(embed_alone, arguments.alone, arguments.precisions[0]))
+        return
+    # Everything below inherits it, or a machine with more processors would parse on a third one.
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:THREADS])
+    with tempfile.TemporaryDirectory(dir="/tmp") as place:
+        home = Path(place)
+        files = real_files.find(arguments.files)
+        real_files.copy(files, home / "documents")
+        result: dict[str, Any] = {"corpus": real_files.described(files), "processors": os.cpu_count()}
+        for precision in arguments.precisions:
+            result[precision] = ours(home, precision, arguments.rounds)
+        if arguments.only != "ours":
+            python = arguments.rivals.expanduser() / "bin/python"
+            for name, rival in RIVAL.items():
+                result[name] = against(home, python, rival, result, own_size=False)
+                if arguments.own_sizes and "not_installed" not in result[name]:
+                    result[f"{name}_own_size"] = against(home, python, rival, result, own_size=True)
+    print(json.dumps(result))
+
+
+def ours(home: Path, precision: str, rounds: int) -> dict[str, Any]:
+    environment = _environment() | _precision(precision)
+    _warm_up(home, environment)
+    runs, alone, summary = list[Timed](), list[dict[str, Any]](), dict[str, Any]()
+    for n in range(rounds):
+        data = home / f"data-{precision}-{n}"
+        runs.append(_run([_tandem(), "index", home / "documents", "--data", data, "--json"], home, environment))
+        summary = json.loads(runs[-1].output)
+        words = [sys.executable, __file__, "--alone", Folder(data).catalog, "--precisions", precision]
+        alone.append(json.loads(_run(words, home, environment).output))
+        _tell(f"{precision}: {runs[-1].wall_s:.1f} s, embedding alone {alone[-1]['one_call_s']:.1f} s")
+    wall_s = min(run.wall_s for run in runs)
+    best_s = min(min(one["one_call_s"], one["calls_s"]) for one in alone)
+    counts = ("chunks", "distinct_chunks", "tokens", "chars_per_token")
+    return {
+        **{name: alone[0][name] for name in counts},
+        "failed_files": summary["failed"],
+        "wall_s": [round(run.wall_s, 2) for run in runs],
+        "cpu_s": [round(run.cpu_s, 2) for run in runs],
+        "alone": [{name: value for name, value in one.items() if name not in counts} for one in alone],
+        "chunks_per_s": round(alone[0]["chunks"] / wall_s, 1),
+        "wall_to_embedding_alone": round(wall_s / best_s, 3),
+        "cpu_to_embedding_alone": round(
+            min(run.cpu_s for run in runs) / min(min(one["one_call_cpu_s"], one["calls_cpu_s"]) for one in alone), 3
+        ),
+    }
+
+
+async def embed_alone(catalog: Path, precision: str) -> None:
+    with closing(sqlite3.connect(f"{catalog.as_uri()}?mode=ro", uri=True)) as db:
+        rows = db.execute(
+            "SELECT c.vector, c.text FROM chunks c JOIN documents d ON d.id = c.document ORDER BY d.path, c.ordinal"
+        ).fetchall()
+    texts = list(dict(rows).values())
+    embedder = onnx.load(MODEL, None, _models(), THREADS, precision=precision)
+    await embedder.documents(texts[:8])
+    calls = [texts[start : start + GROUP] for start in range(0, len(texts), GROUP)]
+    in_calls, at_once = [await _embedded(embedder, some) for some in (calls, [texts])]
+    tokens = [len(ids) for ids in _tokens(embedder.tokenizer_file, texts)]
+    result = {
+        "chunks": len(rows),
+        "distinct_chunks": len(texts),
+        "tokens": sum(min(count, onnx.MAX_TOKENS) for count in tokens),
+        "chars_per_token": sum(map(len, texts)) / sum(tokens),
+        "calls_s": in_calls[0],
+        "calls_cpu_s": in_calls[1],
+        "one_call_s": at_once[0],
+        "one_call_cpu_s": at_once[1],
+    }
+    print(json.dumps(result))
+
+
+def against(home: Path, python: Path, rival: Rival, result: Mapping[str, Any], *, own_size: bool) -> dict[str, Any]:
+    if not _has(python, rival.package):
+        install = f"python3 -m venv {python.parent.parent} && {python} -m pip install -r {HERE}/rivals/requirements.txt"
+        return {"not_installed": install}
+    us = result[next(name for name in PRECISIONS if name in result)]
+    unit = 1 if rival.unit == "tokens" else us["chars_per_token"]
+    size, overlap = round(CHUNK_TOKENS * unit), round(OVERLAP_TOKENS * unit)
+    sizes = [] if own_size else [f"--{rival.unit}", size, "--overlap", overlap]
+    out = home / f"{rival.script}-{own_size}"
+    words = [python, HERE / "rivals" / rival.script, home / "documents", weights.find(MODEL, None).folder, out]
+    run = _run([*words, "--threads", THREADS, *sizes], home, _environment())
+    found = json.loads(run.output.splitlines()[-1])
+    work_s = sum(seconds for stage, seconds in found["stages_s"].items() if stage not in ("import", "load"))
+    _tell(f"{rival.script}: {work_s:.1f} s for {found['chunks']} chunks")
+    return {
+        "chunk_size": "its default" if own_size else f"{size} {rival.unit}, {overlap} of them repeated",
+        **found,
+        "work_s": round(work_s, 2),
+        "wall_s": round(run.wall_s, 2),
+        "cpu_s": round(run.cpu_s, 2),
+        "chunks_per_s": round(found["chunks"] / work_s, 1),
+        "times_as_fast": {name: _ratios(result[name], found, work_s, run) for name in PRECISIONS if name in result},
+    }
+
+
+def _ratios(us: Mapping[str, Any], found: Mapping[str, Any], work_s: float, run: Timed) -> dict[str, float]:
+    """How many times its time is ours: `per_token` for equal work; `whole_process` with its start, as ours has it."""
+    wall_s = min(us["wall_s"])
+    ratios = {
+        "work": work_s / wall_s,
+        "per_token": work_s / found["tokens"] / (wall_s / us["tokens"]),
+        "whole_process": run.wall_s / wall_s,
+        "cpu": run.cpu_s / min(us["cpu_s"]),
+    }
+    return {name: round(ratio, 2) for name, ratio in ratios.items()}
+
+
+async def _embedded(embedder: onnx.OnnxEmbedder, calls: Sequence[Sequence[str]]) -> tuple[float, float]:
+    """(seconds, processor seconds)."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    for call in calls:
+        await embedder.documents(call)
+    return round(time.perf_counter() - wall, 2), round(time.process_time() - cpu, 2)
+
+
+def _tokens(file: Path, texts: Sequence[str]) -> list[list[int]]:
+    """With the two marks, nothing cut off."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(file))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return [encoding.ids for encoding in tokenizer.encode_batch(texts)]
+
+
+def _warm_up(home: Path, environment: Mapping[str, str]) -> None:
+    """The model's graph is built once and for all: not here."""
+    some = home / "warm"
+    some.mkdir(exist_ok=True)
+    (some / "note.txt").write_text("The first words of a new index.\n")
+    with tempfile.TemporaryDirectory(dir=home) as data:
+        _run([_tandem(), "index", some, "--data", data, "--json"], home, environment)
+
+
+def _run(words: Sequence[object], cwd: Path, environment: Mapping[str, str]) -> Timed:
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+        start = time.perf_counter()
+        process = subprocess.Popen(list(map(str, words)), cwd=cwd, env=environment, stdout=output, stderr=errors)
+        _, status, usage = os.wait4(process.pid, 0)
+        wall_s = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        output.seek(0)
+        errors.seek(0)
+        if process.returncode:
+            raise SystemExit(f"{' '.join(map(str, words))} failed:\n{errors.read()[-4000:]}")
+        return Timed(output.read(), wall_s, usage.ru_utime + usage.ru_stime)
+
+
+def _environment() -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_OURS)}
+    threads = dict.fromkeys(("THREAD_POOL_SIZE", "OMP_NUM_THREADS", "RAYON_NUM_THREADS"), str(THREADS))
+    return kept | threads | {"HF_HUB_OFFLINE": "1", "HAYSTACK_TELEMETRY_ENABLED": "False"}
+
+
+def _precision(name: str) -> dict[str, str]:
+    """The default is measured as who sets nothing has it."""
+    return {} if name == "int8" else {"TANDEM_EMBED_PRECISION": name}
+
+
+def _has(python: Path, package: str) -> bool:
+    question = f"import importlib.metadata; importlib.metadata.version({package!r})"
+    return python.exists() and not subprocess.run([python, "-c", question], capture_output=True).returncode
+
+
+def _tandem() -> Path:
+    return Path(sys.executable).with_name("tandem")
+
+
+def _models() -> Path:
+    from platformdirs import user_cache_path
+
+    return user_cache_path("tandem", appauthor=False) / "models"
+
+
+def _tell(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--files", type=int, default=real_files.FILES)
+    parser.add_argument("--rounds", type=int, default=1, help="of ours; the fastest counts")
+    parser.add_argument("--only", choices=["ours"])
+    parser.add_argument("--own-sizes", action="store_true", help="the rivals also at their default chunk size")
+    parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
+    rivals = Path(os.environ.get("TANDEM_BENCH_RIVALS", RIVALS))
+    parser.add_argument("--rivals", type=Path, default=rivals, help="their environment (or TANDEM_BENCH_RIVALS)")
+    parser.add_argument("--alone", type=Path, metavar="CATALOG", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
