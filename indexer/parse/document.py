@@ -4,8 +4,14 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["markdown", "text", "code", "html", "pdf", "docx"]
+Kind = Literal[
+    "markdown", "text", "code", "html", "pdf", "docx", "rtf", "slides", "table", "notebook", "epub", "email", "rst"
+]
 
+MAX_CHARS = 20_000_000
+"""A longer text is refused: it would be 20 000 passages, and is a log, a dump or a bomb."""
+
+TITLE_CHARS = 200
 _LINE_END = re.compile(r"\r\n|\r|\n")
 
 
@@ -29,8 +35,9 @@ class Heading:
 class Document:
     """One file as text.
 
-    `pages`: the offset at which each page starts, empty where the format has none. `has_lines`: the text is
-    the decoded file to the character (a byte order mark aside), so its lines are the file's lines.
+    `pages`: the offset at which each page (of slides: each slide) starts, empty where the format has none.
+    `has_lines`: the text is the decoded file to the character (a byte order mark aside, and JSON's escapes), so its
+    lines are the file's lines.
     """
 
     text: str
@@ -39,6 +46,64 @@ class Document:
     headings: tuple[Heading, ...] = ()
     pages: tuple[int, ...] = ()
     has_lines: bool = False
+
+
+class Draft:
+    """A text that grows piece by piece; headings and pages know where they stand.
+
+    Every method that adds text raises Unreadable once there are more than `MAX_CHARS`.
+    """
+
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+        self._length = 0
+        self._headings: list[Heading] = []
+        self._pages: list[int] = []
+
+    def add(self, text: str, gap: str = "\n\n") -> None:
+        """Appends a text that is not empty, `gap` between it and what stands there."""
+        self._begin(gap)
+        self._append(text)
+
+    def heading(self, level: int, title: str) -> None:
+        """Appends a heading of one line; an empty title ends the section before it, and adds nothing."""
+        self._begin("\n\n")
+        self._headings.append(Heading(self._length, level, title[:TITLE_CHARS]))
+        if title:
+            self._append(title)
+
+    def page(self) -> None:
+        """What is added from here on is on the next page."""
+        self._begin("\n\n")
+        self._pages.append(self._length)
+
+    def include(self, document: Document, deeper: int = 0) -> None:
+        """Appends a document with its headings, each `deeper` levels down."""
+        if not document.text:
+            return
+        self._begin("\n\n")
+        for heading in document.headings:
+            self._headings.append(Heading(self._length + heading.offset, heading.level + deeper, heading.title))
+        self._append(document.text)
+
+    def document(self, title: str | None, kind: Kind) -> Document:
+        short = title.strip()[:TITLE_CHARS] if title else None
+        return Document("".join(self._parts), short or None, kind, tuple(self._headings), tuple(self._pages))
+
+    def _begin(self, gap: str) -> None:
+        # A gap just made serves what comes next too: a page and its heading begin together.
+        if self._parts and self._parts[-1] != "\n\n":
+            self._append(gap)
+
+    def _append(self, text: str) -> None:
+        self._parts.append(text)
+        self._length += len(text)
+        refuse_longer(self._length)
+
+
+def refuse_longer(chars: int) -> None:
+    if chars > MAX_CHARS:
+        raise Unreadable(f"expected at most {MAX_CHARS:,} characters of text, found more: split it or leave it out")
 
 
 def line_starts(text: str) -> list[int]:

@@ -1,42 +1,26 @@
-"""DOCX: headings, paragraphs, list items and table rows in reading order, tracked changes as accepted."""
+"""DOCX: headings, paragraphs, list items and table rows in reading order, tracked changes as accepted.
+
+Footnotes and comments stand after the paragraph that they are about, page headers and footers once at the end.
+"""
 # lxml has no types.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
-import struct
-import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from io import BytesIO
 from typing import Any
 
 import docx
 from docx.document import Document as Word
 from docx.opc.exceptions import OpcError
+from docx.oxml import parse_xml
 from docx.oxml.ns import qn
 from docx.styles.style import BaseStyle
 from lxml import etree  # pyright: ignore[reportAttributeAccessIssue]
 
-from indexer.parse.document import Document, Heading, Unreadable
+from indexer.parse import archive
+from indexer.parse.document import TITLE_CHARS, Document, Draft, Unreadable
 
-# What python-docx, zipfile and lxml let out for files that are broken in their several ways.
-_BROKEN = (
-    OpcError,
-    zipfile.BadZipFile,
-    zlib.error,
-    etree.LxmlError,
-    struct.error,
-    LookupError,
-    ValueError,
-    AttributeError,
-    TypeError,
-    EOFError,
-    NotImplementedError,
-    RuntimeError,
-)
-_OLD_OFFICE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
-# A few kB can unfold to many GB.
-_MAX_UNPACKED_BYTES = 512 * 1024 * 1024
+_BROKEN = (*archive.BROKEN, OpcError, etree.LxmlError)
 _FALLBACK = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback"
 _P, _T, _TBL, _TR, _TC = (qn(f"w:{tag}") for tag in ("p", "t", "tbl", "tr", "tc"))
 _VAL = qn("w:val")
@@ -45,7 +29,15 @@ _TEXT = (_T, qn("m:t"), *_SPACES, _P)
 _GONE = (_FALLBACK, qn("w:del"), qn("w:moveFrom"))
 _INNER = (qn("w:sdt"), qn("w:sdtContent"), qn("w:ins"), qn("w:moveTo"), qn("w:smartTag"), qn("w:customXml"))
 _BULLETS = ("List Bullet", "List Number")
-_TITLE_CHARS = 200
+_ID, _AUTHOR = qn("w:id"), qn("w:author")
+# What stands in parts of their own: the part's relation, what refers to one of its notes, and how one begins.
+_NOTES = {
+    "/footnotes": (qn("w:footnoteReference"), "Footnote"),
+    "/endnotes": (qn("w:endnoteReference"), "Endnote"),
+    "/comments": (qn("w:commentReference"), "Comment"),
+}
+_REFERENCES = tuple(reference for reference, _ in _NOTES.values())
+_EDGES = ("/header", "/footer")
 
 _Element = Any
 
@@ -65,53 +57,82 @@ class _Style:
     bullet: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Beside:
+    """`styles` by id; `notes` by what refers to them and their id; `edges`: the pages' headers and footers."""
+
+    styles: dict[str, _Style]
+    notes: dict[tuple[str, str], str]
+    edges: list[str]
+
+
 def parse(data: bytes) -> Document:
     if not data:
         return Document("", None, "docx")
-    if data.startswith(_OLD_OFFICE):
-        raise Unreadable("expected a DOCX, found one with a password or an old .doc: save it as DOCX without password")
     try:
-        _refuse_bomb(data)
-        word = docx.Document(BytesIO(data))
-        lines = list(_lines(word))
-        title = word.core_properties.title.strip()[:_TITLE_CHARS]
+        word = docx.Document(archive.trees(data, "a DOCX"))
+        beside = _beside(word)
+        lines = list(_block_lines(_accepted(word.element.body), beside))
+        title = word.core_properties.title.strip()[:TITLE_CHARS]
     except _BROKEN as error:
         raise Unreadable(
             "expected a DOCX, found a broken or incomplete one: open it in Word and save it anew"
         ) from error
     first = next((line.text for line in lines if line.level), None)
-    return _document(lines, title or (first or "")[:_TITLE_CHARS] or None)
+    return _document(lines, beside.edges, title or first)
 
 
-def _refuse_bomb(data: bytes) -> None:
-    with zipfile.ZipFile(BytesIO(data)) as archive:
-        unpacked = sum(entry.file_size for entry in archive.infolist())
-    if unpacked > _MAX_UNPACKED_BYTES:
-        raise Unreadable(
-            f"expected a DOCX of at most {_MAX_UNPACKED_BYTES >> 20} MB unpacked, found {unpacked >> 20} MB: split it"
-        )
-
-
-def _lines(word: Word) -> Iterator[_Line]:
+def _beside(word: Word) -> _Beside:
     styles = {style.style_id: _style(style) for style in word.styles}
-    body = word.element.body
-    for gone in list(body.iter(*_GONE)):
+    notes: dict[tuple[str, str], str] = {}
+    edges: dict[str, None] = {}
+    for relation in word.part.rels.values():
+        kind = relation.reltype[relation.reltype.rfind("/") :]
+        if relation.is_external or kind not in (*_NOTES, *_EDGES):
+            continue
+        root = _accepted(parse_xml(relation.target_part.blob))
+        if kind in _EDGES:
+            edges[_said(root)] = None
+            continue
+        reference, name = _NOTES[kind]
+        for note in root.iterchildren():
+            if (number := note.get(_ID)) and (said := _said(note)):
+                author = note.get(_AUTHOR)
+                notes[reference, number] = f"{name} by {author}: {said}" if author else f"{name}: {said}"
+    return _Beside(styles, notes, [edge for edge in edges if edge])
+
+
+def _accepted(root: _Element) -> _Element:
+    for gone in list(root.iter(*_GONE)):
         gone.getparent().remove(gone)
-    yield from _block_lines(body, styles)
+    return root
 
 
-def _block_lines(parent: _Element, styles: dict[str, _Style]) -> Iterator[_Line]:
+def _said(root: _Element) -> str:
+    return "\n".join(words for line in root.iter(_P) if (words := " ".join(_text(line).split())))
+
+
+def _block_lines(parent: _Element, beside: _Beside) -> Iterator[_Line]:
     for block in parent.iterchildren():
         if block.tag == _P:
-            yield _paragraph(block, styles)
+            line = _paragraph(block, beside.styles)
+            yield line
+            yield from _notes(block, beside, line.tight)
         elif block.tag == _TBL:
             for row in block.iter(_TR):
                 # A table within a cell is part of that cell's text.
                 if next(row.iterancestors(_TBL)) is block:
                     cells = [" ".join(_text(cell).split()) for cell in row.iter(_TC) if _row_of(cell) is row]
                     yield _Line(" | ".join(cells) if any(cells) else "", tight=True)
+                    yield from _notes(row, beside, tight=True)
         elif block.tag in _INNER:
-            yield from _block_lines(block, styles)
+            yield from _block_lines(block, beside)
+
+
+def _notes(block: _Element, beside: _Beside, tight: bool) -> Iterator[_Line]:
+    for reference in block.iter(*_REFERENCES):
+        if note := beside.notes.get((reference.tag, reference.get(_ID))):
+            yield _Line(note, tight=tight)
 
 
 def _row_of(cell: _Element) -> _Element:
@@ -167,21 +188,20 @@ def _value(element: _Element, path: str) -> str:
     return found.get(_VAL) or "" if found is not None else ""
 
 
-def _document(lines: list[_Line], title: str | None) -> Document:
-    parts: list[str] = []
-    headings: list[Heading] = []
-    length = 0
-    before = None
+def _document(lines: list[_Line], edges: list[str], title: str | None) -> Document:
+    draft = Draft()
+    tight = False
     for line in lines:
         if not line.text:
-            before = None if before is None else _Line("")
-            continue
-        if before is not None:
-            parts.append("\n" if before.tight and line.tight else "\n\n")
-            length += len(parts[-1])
-        if line.level:
-            headings.append(Heading(length, line.level, line.text[:_TITLE_CHARS]))
-        parts.append(line.text)
-        length += len(line.text)
-        before = line
-    return Document("".join(parts), title, "docx", tuple(headings))
+            tight = False
+        elif line.level:
+            draft.heading(line.level, line.text)
+            tight = False
+        else:
+            draft.add(line.text, "\n" if tight and line.tight else "\n\n")
+            tight = line.tight
+    if edges:
+        draft.heading(1, "")
+    for edge in edges:
+        draft.add(edge)
+    return draft.document(title, "docx")

@@ -10,7 +10,7 @@ from typing import Any
 import pypdfium2
 import pypdfium2.raw as pdfium_c
 
-from indexer.parse.document import Document, Heading, Unreadable
+from indexer.parse.document import Document, Heading, Unreadable, refuse_longer
 
 # PDFium's marks for a word that was broken at the end of a line; both stand in place of hyphen and newline.
 _BROKEN_WORD = re.compile("[\x02\ufffe]")
@@ -21,6 +21,10 @@ _REASONS = {
 _BROKEN = "a broken or incomplete one: open it in a viewer and save it anew"
 _PLACEHOLDERS = frozenset(("untitled", "anonymous", "(anonymous)", "unspecified", "(unspecified)"))
 _TITLE_CHARS = 200
+# Opening a page takes a millisecond even if it is empty, and a small file can name one page a million times.
+_MOST_PAGES = 20_000
+# A poster full of small print has 50 000.
+_MOST_PAGE_CHARS = 2_000_000
 
 _Pdf = Any
 
@@ -34,7 +38,7 @@ def parse(data: bytes) -> Document:
         found = _REASONS.get(error.err_code or 0, _BROKEN)
         raise Unreadable(f"expected a PDF that can be opened, found {found}") from error
     with closing(pdf):
-        texts = [_page_text(pdf, number) for number in range(len(pdf))]
+        texts = _texts(pdf)
         if not any(texts):
             raise Unreadable(
                 f"expected a PDF with text, found {len(texts)} page(s) of pictures: run text recognition (OCR) over it"
@@ -46,10 +50,27 @@ def parse(data: bytes) -> Document:
         return Document(text, _title(pdf), "pdf", tuple(headings[at] for at in sorted(headings)), pages)
 
 
+def _texts(pdf: _Pdf) -> list[str]:
+    if (count := len(pdf)) > _MOST_PAGES:
+        raise Unreadable(f"expected a PDF of at most {_MOST_PAGES:,} pages, found {count:,}: split it")
+    texts: list[str] = []
+    chars = 0
+    for number in range(count):
+        texts.append(_page_text(pdf, number))
+        chars += len(texts[-1]) + 1
+        refuse_longer(chars)
+    return texts
+
+
 def _page_text(pdf: _Pdf, number: int) -> str:
     """A page that cannot be loaded is empty: the others are worth having."""
     try:
         with closing(pdf[number]) as page, closing(page.get_textpage()) as words:
+            if (chars := words.count_chars()) > _MOST_PAGE_CHARS:
+                raise Unreadable(
+                    f"expected pages of at most {_MOST_PAGE_CHARS:,} characters, found {chars:,} on page {number + 1}:"
+                    " leave it out"
+                )
             text: str = words.get_text_bounded()
     except pypdfium2.PdfiumError:
         return ""
