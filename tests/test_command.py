@@ -21,7 +21,7 @@ COMMANDS = {
     "status": ("status", "--json"),
     "ls": ("ls", "--json"),
 }
-SUMMARY = {"added", "changed", "moved", "deleted", "unchanged", "failed", "embedded_chunks", "seconds"}
+SUMMARY = {"added", "changed", "moved", "deleted", "unchanged", "failed", "embedded_chunks", "pending", "seconds"}
 HIT = {"path", "uri", "score", "text", "start_line", "end_line", "page", "heading", "sha256", "modified"}
 ANSWER = {"answer", "citations", "freshness", "engine", "cache_hit", "grounded", "trace_id"}
 STATUS = {"documents", "chunks", "pending", "failed", "as_of", "embedding", "store", "engine", "workers"}

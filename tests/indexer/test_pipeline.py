@@ -2,17 +2,20 @@
 
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import anyio
+import numpy as np
 import pytest
 
-from indexer.embed import EmbedderAway
+from indexer.embed import Done, EmbedderAway, TextsRefused, Vectors
 from indexer.hits import Summary
 from indexer.pipeline import Indexer
-from indexer.sandbox import Reader
+from indexer.sandbox import Moved, Reader, Reading
 from tests.indexer.conftest import Library
+from tests.indexer.embedders import WordEmbedder
 
 PROSE = "\n\n".join(
     f"Paragraph {n} speaks of subject{n} at some length. It goes on for a few sentences, so that it fills a part of a "
@@ -234,3 +237,80 @@ async def test_the_data_folder_is_not_indexed_where_it_lies_in_a_root(library: L
     indexer = Indexer(library.index, reader.read, library.folder / "data")
     assert timeless(await indexer.sync()) == Summary()
     assert timeless(await indexer.sync({str(library.folder / "data" / "a.txt")})) == Summary()
+
+
+class Choosy(WordEmbedder):
+    """A model that takes no zeppelins."""
+
+    async def documents(self, texts: Sequence[str], done: Done | None = None) -> Vectors:
+        refused = {n: "too long for the model" for n, text in enumerate(texts) if "zeppelin" in text}
+        for n, text in enumerate(texts):
+            if n not in refused and done:
+                done(n, self._vector(text)[None])
+                self.embedded.append(text)
+        vectors = np.stack([self._vector(text) for text in texts])
+        if refused:
+            raise TextsRefused(refused, vectors)
+        return vectors
+
+
+async def test_a_chunk_that_the_model_refuses_is_found_by_its_words_and_said(library: Library, reader: Reader) -> None:
+    embedder = Choosy()
+    indexer = Indexer(replace(library.index, embedder=embedder), reader.read)
+    library.write("a.txt", "The zeppelin flies on Sundays.")
+    library.write("b.txt", "The lantern hangs in the barn.")
+    summary = await indexer.sync()
+    assert (summary.added, summary.failed, summary.embedded_chunks) == (2, 0, 1)
+    assert (await library.names("zeppelin"))[0] == "a.txt"
+    ((path, reason),) = library.index.catalog.partly()
+    assert (Path(path).name, reason) == (
+        "a.txt",
+        "1 of its 1 chunks can be found by their words only: too long for the model",
+    )
+    assert (await indexer.sync()).unchanged == 2
+
+
+async def test_a_file_that_never_comes_to_rest_is_pending_and_the_others_are_indexed(
+    library: Library, reader: Reader
+) -> None:
+    restless = library.write("a.txt", "The lantern hangs in the barn.")
+    library.write("b.txt", "The candle stands in the hall.")
+
+    async def read(path: str) -> Reading:
+        if path == str(restless) and moving:
+            raise Moved("it kept changing")
+        return await reader.read(path)
+
+    moving = True
+    indexer = Indexer(library.index, read)
+    summary = await indexer.sync()
+    assert (summary.added, summary.pending, indexer.pending) == (1, 1, 1)
+    moving = False
+    summary = await indexer.sync()
+    assert (summary.added, summary.pending, indexer.pending) == (1, 0, 0)
+
+
+async def test_a_file_that_is_stale_is_pending_and_found_until_it_has_been_read_again(library: Library) -> None:
+    library.write("a.txt", "The lantern hangs in the barn.")
+    await library.sync()
+    assert library.index.catalog.make_stale() == 1
+    assert library.indexer.pending == 1
+    assert [row.state for row in library.index.catalog.documents()] == ["pending"]
+    assert await library.names("lantern") == ["a.txt"]
+    summary = await library.sync()
+    assert (summary.unchanged, summary.embedded_chunks, library.indexer.pending) == (1, 0, 0)
+
+
+async def test_a_file_that_goes_and_comes_back_before_a_quiet_moment_is_not_embedded_again(library: Library) -> None:
+    path = library.write("a.txt", PROSE)
+    await library.sync()
+    text = path.read_text()
+    path.unlink()
+    assert (await library.sync()).deleted == 1
+    library.write("b.txt", text)
+    assert (await library.sync()).embedded_chunks == 0
+    (library.folder / "b.txt").unlink()
+    await library.sync()
+    await library.indexer.purge()
+    library.write("c.txt", text)
+    assert (await library.sync()).embedded_chunks > 8
