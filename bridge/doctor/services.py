@@ -1,0 +1,80 @@
+"""What answers and what keeps traces: Redis and the workers behind it, a model server, Phoenix."""
+
+import socket
+from contextlib import suppress
+from functools import partial
+from urllib.parse import urlsplit
+
+from bridge.doctor.check import Check, NoAnswer, asked, in_thread, json_of, shown
+from bridge.doctor.recorded import Recorded
+from bridge.settings import Settings
+from wire import QueueDown
+
+_EMPTY_TRACE = b""  # the message without a span: whoever takes it keeps nothing
+
+
+async def redis(settings: Settings, _recorded: Recorded) -> list[Check]:
+    if settings.redis_url is None:
+        return [Check("redis", "off", "REDIS_URL is not set: answers are made on this machine")]
+    from wire.redis import RedisWire
+
+    # As in `asked`: the process would wait for a name that cannot be resolved.
+    with suppress(OSError, ValueError):
+        await in_thread(partial(socket.getaddrinfo, urlsplit(settings.redis_url).hostname, None))
+    key = settings.redis_stream_key
+    try:
+        async with RedisWire(settings.redis_url, key, settings.redis_key, lease_s=settings.lease_s) as wire:
+            workers = await wire.workers()
+    except (QueueDown, ValueError) as error:
+        remedy = "the same REDIS_URL (and REDIS_KEY) is needed here and on the GPU box"
+        return [Check("redis", "failed", str(error), remedy)]
+    if not workers:
+        found = f"it answers, but no worker has given a sign of life at {key} within {2 * settings.lease_s:g} s"
+        remedy = "on the GPU box: `tandem worker` with the same REDIS_URL and REDIS_STREAM_KEY; see its log"
+        return [Check("redis", "warning", found, remedy)]
+    return [Check("redis", "ok", f"{workers} worker{'' if workers == 1 else 's'} at {key}")]
+
+
+async def engine(settings: Settings, _recorded: Recorded) -> list[Check]:
+    base = settings.openai_base_url
+    if settings.engine != "openai" or not base:
+        return [Check("engine", "ok", settings.engine)]
+    headers = {"Authorization": f"Bearer {settings.openai_api_key}"} if settings.openai_api_key else {}
+    try:
+        response = await asked(f"{base.rstrip('/')}/models", headers=headers)
+        if response.status_code in (401, 403):
+            found = f"{shown(base)} refused OPENAI_API_KEY (status {response.status_code})"
+            return [Check("engine", "failed", found, "set OPENAI_API_KEY to a key of that server")]
+        if not response.is_success:
+            raise NoAnswer(f"status {response.status_code}")
+        names = [str(one["id"]) for one in json_of(response)["data"]]
+    except (NoAnswer, KeyError, TypeError) as error:
+        remedy = "start it, or correct OPENAI_BASE_URL (it ends in /v1)"
+        return [Check("engine", "failed", f"a model server was expected at {shown(base)}: {error}", remedy)]
+    if settings.model not in names and f"{settings.model}:latest" not in names:
+        found = f"{shown(base)} was expected to list {settings.model}, it has {', '.join(names[:5]) or 'none'}"
+        return [Check("engine", "warning", found, "set TANDEM_MODEL to one of its models")]
+    return [Check("engine", "ok", f"openai: {settings.model} at {shown(base)}")]
+
+
+async def phoenix(settings: Settings, _recorded: Recorded) -> list[Check]:
+    endpoint = settings.phoenix_collector_endpoint
+    if not endpoint:
+        return [Check("phoenix", "off", "no traces are sent (PHOENIX_COLLECTOR_ENDPOINT, or `tandem up --phoenix`)")]
+    url = endpoint.rstrip("/")
+    url = url if url.endswith("/v1/traces") else f"{url}/v1/traces"
+    headers = {"content-type": "application/x-protobuf"}
+    if settings.phoenix_api_key:
+        headers["authorization"] = f"Bearer {settings.phoenix_api_key}"
+    try:
+        status = (await asked(url, "POST", headers=headers, content=_EMPTY_TRACE)).status_code
+    except NoAnswer as error:
+        remedy = "start Phoenix there, or correct or unset PHOENIX_COLLECTOR_ENDPOINT"
+        return [Check("phoenix", "failed", f"Phoenix was expected at {shown(endpoint)}: {error}", remedy)]
+    if status in (401, 403):
+        remedy = "set PHOENIX_API_KEY to a key made in Phoenix under Settings, API Keys"
+        return [Check("phoenix", "failed", f"{shown(endpoint)} refused PHOENIX_API_KEY (status {status})", remedy)]
+    if not 200 <= status < 300:
+        remedy = "see its log, and that PHOENIX_COLLECTOR_ENDPOINT is Phoenix's address"
+        return [Check("phoenix", "failed", f"{shown(url)} was expected to take traces: status {status}", remedy)]
+    return [Check("phoenix", "ok", f"takes traces at {shown(endpoint)}")]
