@@ -5,18 +5,20 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 
+NONE: Mapping[str, str] = {}
 
-def tandem(data: Path, *words: str) -> str:
+
+def tandem(data: Path, *words: str, settings: Mapping[str, str] = NONE) -> str:
     """The output of one command."""
     done = subprocess.run(
         [sys.executable, "-m", "bridge.cli", *words, "--data", str(data)],
-        env=_environment(),
+        env=_environment() | settings,
         cwd=data.parent,
         check=True,
         capture_output=True,
@@ -26,13 +28,14 @@ def tandem(data: Path, *words: str) -> str:
 
 
 @contextmanager
-def daemon(data: Path, *folders: Path) -> Generator[tuple[httpx.Client, int]]:
-    """(an HTTP client over TCP, the process id)."""
+def daemon(data: Path, *folders: Path, settings: Mapping[str, str] = NONE) -> Generator[tuple[httpx.Client, int]]:
+    """(an HTTP client over TCP, the process id). What it says is appended to `daemon.txt` beside the data folder."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     words = [sys.executable, "-m", "bridge.cli", "up", *map(str, folders), "--data", str(data), "--port", str(port)]
-    process = subprocess.Popen(words, env=_environment(), cwd=data.parent, stderr=subprocess.DEVNULL)
+    with log(data).open("a") as said:
+        process = subprocess.Popen(words, env=_environment() | settings, cwd=data.parent, stderr=said)
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
             until = time.monotonic() + 60
@@ -48,6 +51,10 @@ def daemon(data: Path, *folders: Path) -> Generator[tuple[httpx.Client, int]]:
     finally:
         process.terminate()
         process.wait(20)
+
+
+def log(data: Path) -> Path:
+    return data.parent / "daemon.txt"
 
 
 def settled(client: httpx.Client) -> None:

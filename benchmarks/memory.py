@@ -1,0 +1,79 @@
+"""Memory of all of Tandem's processes while 20 000 chunks are indexed, and of an idle daemon afterwards.
+
+PSS: what several processes share counts once. Linux only.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks import corpus
+from benchmarks.daemons import daemon
+
+FILE_SENTENCES = 60  # about 15 chunks a file
+IDLE_S = 75  # the process that reads files ends after a minute without work
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--chunks", type=int, default=20_000)
+    wanted: int = parser.parse_args().chunks
+    with tempfile.TemporaryDirectory(dir="/tmp") as place:
+        home = Path(place)
+        corpus.write(home / "documents", wanted // 15, FILE_SENTENCES)
+        with daemon(home / "data", home / "documents") as (client, pid):
+            peak, peak_parts = 0.0, dict[str, float]()
+            while True:
+                parts = _megabytes(pid)
+                if sum(parts.values()) > peak:
+                    peak, peak_parts = sum(parts.values()), parts
+                status = client.get("/status").json()
+                if status["as_of"] and not status["pending"] and status["state"] == "idle":
+                    break
+                time.sleep(0.25)
+            time.sleep(IDLE_S)
+            client.post("/search", json={"query": "anything"})
+            idle = _megabytes(pid)
+    result = {
+        "chunks": status["chunks"],
+        "indexing_peak_mb": {"all": round(peak), **peak_parts},
+        "idle_mb": {"all": round(sum(idle.values())), **idle},
+    }
+    print(json.dumps(result))
+
+
+def _megabytes(pid: int) -> dict[str, float]:
+    """PSS of a process and of each one beneath it."""
+    return {f"{_name(one)} {n}": _pss(one) for n, one in enumerate(_family(pid))}
+
+
+def _family(pid: int) -> list[int]:
+    family = [pid]
+    for one in family:
+        try:
+            for task in Path(f"/proc/{one}/task").iterdir():
+                family += [int(child) for child in (task / "children").read_text().split()]
+        except OSError:
+            continue
+    return family
+
+
+def _pss(pid: int) -> float:
+    try:
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError:
+        return 0.0  # it has ended meanwhile
+    return next(round(int(line.split()[1]) / 1024, 1) for line in rollup.splitlines() if line.startswith("Pss:"))
+
+
+def _name(pid: int) -> str:
+    try:
+        return "daemon" if "bridge.cli" in Path(f"/proc/{pid}/cmdline").read_text() else "reader"
+    except OSError:
+        return "gone"
+
+
+if __name__ == "__main__":
+    main()
