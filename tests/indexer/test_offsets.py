@@ -10,7 +10,6 @@ from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer, Lowercase, Normalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
-from indexer import offsets as module
 from indexer.offsets import offsets
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -68,12 +67,10 @@ def test_every_character_next_to_a_word_leaves_it_where_it_was(file: Path) -> No
         assert offsets(str(file))(text) == own(file, text), ascii(text)
 
 
-def test_a_word_is_known_the_second_time_and_none_is_known_for_ever(
-    file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "_MOST_WORDS", 3)
+def test_a_word_is_known_the_second_time_and_none_is_known_for_ever(file: Path) -> None:
+    few = offsets(str(file), most_words=3)
     for text in ("one heron", "one heron two", "three herons stand", "one heron", "a" * 90, "a" * 90):
-        assert offsets(str(file))(text) == own(file, text)
+        assert few(text) == own(file, text)
 
 
 def test_a_tokenizer_of_another_make_is_asked_for_the_whole_text(tmp_path: Path) -> None:
