@@ -84,7 +84,7 @@ async def ollama(settings: Settings, recorded: Recorded) -> list[Check]:
     try:
         tags = await asked(f"{base}/api/tags")
         models: list[dict[str, Any]] = json_of(tags)["models"] if tags.is_success else []
-        digests = {str(one["name"]): str(one["digest"]) for one in models}
+        digests = {str(one["model"]): str(one["digest"]) for one in models}
     except (NoAnswer, KeyError, TypeError) as error:
         found = f"Ollama was expected at {base}: {error}"
         return [Check("ollama", "failed", found, "start it (`ollama serve`), or set OLLAMA_HOST to where it runs")]
