@@ -34,7 +34,7 @@ async def weights(settings: Settings, recorded: Recorded) -> list[Check]:
     precision = settings.embed_precision
     checks = [await in_thread(partial(_graph, f"{name} in {place}", sha256, precision))]
     if recorded.answers:
-        checks += _same(recorded.answers, f"onnx-{precision}:{name}@{sha256[:12]}", recorded.chunks)
+        checks += _same("model", recorded.answers, f"onnx-{precision}:{name}@{sha256[:12]}", recorded.chunks)
     return checks
 
 
@@ -60,16 +60,16 @@ def _graph(what: str, sha256: str, precision: str) -> Check:
     return Check("model", "ok", f"{what}, {precision}; the first start makes it ready (about 5 s)")
 
 
-def _same(answers: Generation, wanted: str, chunks: int) -> list[Check]:
+def _same(part: str, answers: Generation, wanted: str, chunks: int) -> list[Check]:
     """`wanted`: a signature without its dimensions."""
     if answers.signature.startswith(f"{wanted}:"):
         return []
     found = f"the index was made with {answers.signature}, the settings ask for {wanted}"
     remedy = (
-        f"the next start embeds {chunks} chunks anew, while the index as it is answers; "
-        "to keep that one, set TANDEM_EMBED, TANDEM_EMBED_PRECISION or EMBEDDING_MODEL back"
+        f"the next start embeds up to {chunks} chunks anew, while the index as it is answers; "
+        "to keep that one, set TANDEM_EMBED, TANDEM_EMBED_PRECISION or EMBEDDING_MODEL back, or pull the former model"
     )
-    return [Check("model", "warning", found, remedy)]
+    return [Check(part, "warning", found, remedy)]
 
 
 async def ollama(settings: Settings, recorded: Recorded) -> list[Check]:
@@ -96,10 +96,14 @@ async def ollama(settings: Settings, recorded: Recorded) -> list[Check]:
         some = ", ".join(sorted(digests)[:5]) or "none"
         found = f"{base} was expected to have {name}, it has {some}"
         return [Check("ollama", "failed", found, f"run `ollama pull {name}` there")]
-    checks = [Check("ollama", "ok", f"{await _version(base)} at {base} has {name} ({digest[:12]})")]
-    return checks + (
-        _same(recorded.answers, f"ollama:{name}@{digest[:12]}", recorded.chunks) if recorded.answers else []
-    )
+    has = Check("ollama", "ok", f"{await _version(base)} at {base} has {name} ({digest[:12]})")
+    signature = f"ollama:{name}@{digest[:12]}"
+    if settings.embed == "ollama":
+        return [has, *(_same("ollama", recorded.answers, signature, recorded.chunks) if recorded.answers else [])]
+    if kept.startswith(f"{signature}:"):
+        return [has]
+    found = f"the index was made with {kept}, which {base} has no more: a search finds words only"
+    return [Check("ollama", "warning", found, "nothing need be done: that ends with the new index being whole")]
 
 
 async def _version(base: str) -> str:

@@ -293,7 +293,7 @@ async def test_another_model_than_the_indexs_means_a_new_index_and_is_said_befor
         True,
     )
     assert check.remedy
-    assert "embeds 1 chunks anew" in check.remedy
+    assert "embeds up to 1 chunks anew" in check.remedy
 
 
 async def test_weights_that_are_not_there_are_said_and_none_is_downloaded(data: Path, tmp_path: Path) -> None:

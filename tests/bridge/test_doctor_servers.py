@@ -3,6 +3,7 @@
 import tempfile
 import uuid
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +183,8 @@ async def test_an_ollama_with_the_model_that_made_the_index_is_fine_and_another_
         fake.digests["nomic-embed-text:latest"] = "f" * 64
         _, other = await checked(settings, "ollama")
         assert (other.state, f"ask for ollama:nomic-embed-text@{'f' * 12}" in other.found) == ("warning", True)
+        (former,) = await checked(replace(settings, embed="onnx", embedding_model="all-MiniLM-L6-v2"), "ollama")
+        assert (former.state, "has no more: a search finds words only" in former.found) == ("warning", True)
         assert fake.texts == []  # nothing is embedded to find out
 
 
