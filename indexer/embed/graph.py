@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from indexer.embed import EmbedderUnusable
 
-VERSION = 1
+VERSION = 2
+_LARGE_BYTES = 1 << 20
 _DTYPES: dict[str, type[np.generic]] = {"F32": np.float32, "F16": np.float16, "I64": np.int64}
 
 
@@ -26,30 +27,36 @@ Precision = Literal["int8", "fp32"]
 
 
 def write(folder: Path, target: Path, precision: Precision) -> None:
-    """Writes `target`, the graph of the model in `folder`: beside, then renamed."""
+    """Writes `target`, the graph of the model in `folder`, and `target`.data, its large tensors: beside, then renamed.
+
+    A tensor in a file of its own is mapped and not read: two sessions share it, and only the rows in use take memory.
+    """
     import onnx
 
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as beside:
-        made = Path(beside, "fp32.onnx")
-        onnx.save(build(folder), made)
+        model = build(folder)
         if precision == "int8":
-            made = _quantized(made)
-        with made.open("rb") as file:
-            os.fsync(file.fileno())
-        made.replace(target)
+            model = _quantized(model, Path(beside))
+        graph, data = Path(beside, target.name), Path(beside, f"{target.name}.data")
+        onnx.save(model, graph, save_as_external_data=True, location=data.name, size_threshold=_LARGE_BYTES)
+        for made in (data, graph):  # the graph last: it says that all is there
+            with made.open("rb") as file:
+                os.fsync(file.fileno())
+            made.replace(target.with_name(made.name))
 
 
-def _quantized(full: Path) -> Path:
+def _quantized(model: Any, beside: Path) -> Any:
+    import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    small = full.with_name("int8.onnx")
+    small = beside / "int8.onnx"
     logging.disable(logging.WARNING)  # it advises a pre-processing that this graph does not need
     try:
-        quantize_dynamic(full, small, per_channel=True, weight_type=QuantType.QInt8, op_types_to_quantize=["MatMul"])
+        quantize_dynamic(model, small, per_channel=True, weight_type=QuantType.QInt8, op_types_to_quantize=["MatMul"])
     finally:
         logging.disable(logging.NOTSET)
-    return small
+    return onnx.load(small)
 
 
 def build(folder: Path) -> Any:

@@ -282,6 +282,7 @@ async def test_a_trouble_that_lasts_ends_in_words_and_what_was_done_is_kept(fake
         with pytest.raises(EmbedderAway, match=rf"Ollama at {fake.url} (is busy|gave no proper answer): .*") as told:
             await embedder.documents(texts, kept)
         assert sorted(kept.rows) == list(range(8))
+        assert PREFIX + texts[12] not in fake.texts  # what comes after is not tried
         fake.fault = lambda _: None
         await embedder.documents(texts[8:])
     assert embedded(fake) == once(texts)
