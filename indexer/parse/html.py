@@ -20,10 +20,6 @@ _CHARSET = re.compile(rb"<(?:meta|\?xml)[^>]{0,200}?(?:charset|encoding)\s*=\s*[
 _SUPERSETS = {"iso-8859-1": "cp1252", "latin1": "cp1252", "us-ascii": "cp1252", "shift_jis": "cp932"}
 _MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _DECLARATION = re.compile(r"\s*<\?xml[^>]*>")
-# Where XML is meant, <title/> is an empty title; in HTML it would begin one that never ends.
-_XHTML = re.compile(r"<\?xml\b|\bxmlns=")
-_EMPTY = re.compile(r"<(?!(?:br|hr|img|meta|link|input|col|area|base|source|wbr)\b)(\w+)((?:\s[^<>]*)?)/>")
-_HEAD_CHARS = 2_000
 _SPACE = re.compile(r"[ \t\r\n\f]+")
 _TIDY = re.compile(r" *\n *| {2,}")
 _LEVELS = {f"h{level}": level for level in range(1, 7)}
@@ -79,8 +75,6 @@ def parse(data: bytes, main: bool = True) -> Document:
 
 def read(page: str, main: bool = True) -> Document:
     """As `parse`, for a page that is text already."""
-    if _XHTML.search(page, 0, _HEAD_CHARS):
-        page = _EMPTY.sub(r"<\1\2></\1>", page)
     page = _DECLARATION.sub("", page, count=1)
     # huge_tree: a page with thousands of nested tags is odd, not unreadable.
     parser = lxml_html.HTMLParser(remove_comments=True, remove_pis=True, huge_tree=True)

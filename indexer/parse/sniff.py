@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from indexer.parse import archive
+from indexer.parse import archive, ole
 
 Format = Literal["pdf", "docx", "pptx", "xlsx", "epub", "rtf", "html", "eml"]
 
@@ -46,7 +46,6 @@ _SIGNATURES = (
     (b"!BDN", Found("an Outlook data file", advice="export its messages as .eml files")),
 )
 _ZIP = b"PK\x03\x04"
-_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 # The streams of an OLE file that tell what it is; a document may hold others, so the order counts.
 _STREAMS = (
     ("__nameid_version1.0", Found("an Outlook message", advice="save it as an .eml file")),
@@ -74,7 +73,7 @@ def container(data: bytes) -> Found | None:
     """What a file is by its first bytes, where these leave no doubt; none for text and for what is not known."""
     if data.startswith(_ZIP):
         return _zip(archive.names(data))
-    if data.startswith(_OLE):
+    if data.startswith(ole.SIGNATURE):
         return _ole(data)
     return next((found for signature, found in _SIGNATURES if data.startswith(signature)), None)
 

@@ -5,13 +5,14 @@ what its numbers mean; a header repeated every few rows would stand in some chun
 """
 
 import re
+import struct
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, time, timedelta
 from io import BytesIO
 
 from python_calamine import CalamineError, CalamineWorkbook, SheetTypeEnum
 
-from indexer.parse import archive
+from indexer.parse import archive, ole
 from indexer.parse.document import Document, Draft, Unreadable
 
 _Cell = int | float | str | bool | time | date | datetime | timedelta
@@ -23,6 +24,9 @@ _PLACE = re.compile(rb"<(?:\w+:)?c\b[^<>]*?\br=[\"']([A-Z]{1,3})(\d{1,7})[\"'][^
 # calamine lays out the whole rectangle between a sheet's outermost cells: 32 bytes for each, and the process
 # aborts where there is no room for it.
 _MOST_CELLS = 5_000_000
+# Types of records in an XLS: where a sheet begins and ends, and what holds a cell's content.
+_BOF, _EOF = (0x809, 0x409, 0x209, 0x009), 0x00A
+_CELLS = frozenset((0x006, 0x406, 0x203, 0x003, 0x204, 0x004, 0x0D6, 0x205, 0x005, 0x27E, 0x0BD, 0x0FD, 0x002))
 # A title or a remark may stand above the header.
 _HEADER_WITHIN = 10
 _HEADER_CHARS = 60
@@ -38,6 +42,8 @@ def parse(data: bytes) -> Document:
             members = archive.unpack(data, "an Excel workbook")
             _refuse_vast(members)
             file = archive.packed(members)
+        elif data.startswith(ole.SIGNATURE):
+            _refuse_vast_records(ole.stream(data, ("Workbook", "Book")))
         return _read(file)
     except Unreadable:
         raise
@@ -64,15 +70,36 @@ def _refuse_vast(members: dict[str, bytes]) -> None:
         for place in _PLACE.finditer(content):
             columns.add(place[1])
             rows.add(int(place[2]))
-        if not rows:
-            continue
-        numbers = [_column(letters) for letters in columns]
-        wide = max(numbers) - min(numbers) + 1
-        if (cells := wide * (max(rows) - min(rows) + 1)) > _MOST_CELLS:
-            raise Unreadable(
-                f"expected sheets of at most {_MOST_CELLS:,} cells, found {cells:,} between the outermost ones of"
-                " a sheet: delete what stands far outside, or save it as CSV"
-            )
+        _refuse_span(rows, {_column(letters) for letters in columns})
+
+
+def _refuse_vast_records(stream: bytes) -> None:
+    """As `_refuse_vast`, for the records of an XLS: each is its type, its length, then in a cell row and column."""
+    at, rows, columns = 0, set[int](), set[int]()
+    while at + 4 <= len(stream):
+        kind, length = struct.unpack_from("<HH", stream, at)
+        if kind in _BOF:
+            rows.clear()
+            columns.clear()
+        elif kind in _CELLS and length >= 4 and at + 8 <= len(stream):
+            row, column = struct.unpack_from("<HH", stream, at + 4)
+            rows.add(row)
+            columns.add(column)
+        elif kind == _EOF:
+            _refuse_span(rows, columns)
+        at += 4 + length
+    _refuse_span(rows, columns)
+
+
+def _refuse_span(rows: set[int], columns: set[int]) -> None:
+    if not rows:
+        return
+    cells = (max(columns) - min(columns) + 1) * (max(rows) - min(rows) + 1)
+    if cells > _MOST_CELLS:
+        raise Unreadable(
+            f"expected sheets of at most {_MOST_CELLS:,} cells, found {cells:,} between the outermost ones of"
+            " a sheet: delete what stands far outside, or save it as CSV"
+        )
 
 
 def _column(letters: bytes) -> int:
