@@ -80,7 +80,7 @@ def _quick_check(folder: Folder, live: bool, limit_s: float) -> str | None:
             return None
         except sqlite3.DatabaseError as error:
             return str(error)
-    found = "; ".join(row[0] for row in rows)
+    found = " ".join(" ".join(row[0] for row in rows).split())
     return "" if found == "ok" else found
 
 

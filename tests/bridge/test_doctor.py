@@ -251,18 +251,19 @@ async def test_a_catalog_of_a_newer_version_is_said_and_of_an_older_one_too(data
     assert (check.state, check.found) == ("warning", f"whole, tables of version {SCHEMA - 1}, here {SCHEMA}")
 
 
-@pytest.mark.parametrize("table", [None, "left_out"])  # the head of the file, or a page that the other checks need not
-async def test_a_damaged_catalog_is_said(data: Path, table: str | None) -> None:
+# The head of the file; a page that the other checks do not need, whole and a number in it.
+@pytest.mark.parametrize(("table", "at", "length"), [(None, 0, 100), ("left_out", 0, 100), ("left_out", 7, 1)])
+async def test_a_damaged_catalog_is_said(data: Path, table: str | None, at: int, length: int) -> None:
     index(data).close()
     with closing(sqlite3.connect(data / "catalog.sqlite3")) as db:
         pages = dict(db.execute("SELECT name, rootpage FROM sqlite_master"))
         (size,) = db.execute("PRAGMA page_size").fetchone()
     with (data / "catalog.sqlite3").open("r+b") as file:
-        file.seek((pages[table] - 1) * size if table else 0)
-        file.write(b"\xff" * 100)
+        file.seek((pages[table] - 1) * size + at if table else at)
+        file.write(b"\xff" * length)
     assert [check.state for check in await checked(Settings(data), "documents")] == ["ok" if table else "off"]
     check = await one(Settings(data), "catalog")
-    assert check.state == "failed"
+    assert (check.state, len(check.found.splitlines())) == ("failed", 1)
     assert check.remedy
     assert "tandem restore" in check.remedy
 
