@@ -120,6 +120,7 @@ if sys.platform == "linux":
             self._apart: frozenset[str] = frozenset()
             self._folders: dict[str, _Folder] = {}
             self._refused: set[str] = set()
+            self._closed = False
             # Held while a tree is armed: its events wait in the kernel until it is known which folders they are of.
             self._arming = threading.RLock()
             self._reader = InotifyFD()
@@ -142,6 +143,7 @@ if sys.platform == "linux":
                 self._refused.discard(root)
 
         def close(self) -> None:
+            self._closed = True
             self._reader.stop()
             self._reader.join()
 
@@ -150,6 +152,8 @@ if sys.platform == "linux":
                 with self._arming:
                     self._hear(folder, event)
             except Exception:
+                if self._closed:  # under it
+                    return
                 logger.exception("an event could not be followed; everything is looked at again")
                 self.lose()
 

@@ -60,11 +60,6 @@ def secret(path: str, name: str, is_folder: bool) -> str | None:
     return f"left out: {why}; a line !{name} in a .tandemignore takes it in" if why else None
 
 
-def private_key(text: bytes) -> bool:
-    """Whether a file's first bytes begin a private key, whatever its name is."""
-    return bool(_PRIVATE.search(text))
-
-
 def head(path: str, size: int) -> bytes | None:
     """A regular file's first bytes; None for all else, which is neither followed nor waited for."""
     try:
@@ -88,7 +83,7 @@ def _by_shape(path: str, low: str) -> str | None:
         # Keynote's presentations are zip files; all else of that name is a key or was meant to look like one.
         return None if (head(path, 4) or b"").startswith(b"PK") else _KEY
     if suffix == "asc":
-        return _KEY if private_key(head(path, 4096) or b"") else None
+        return _KEY if _PRIVATE.search(head(path, 4096) or b"") else None
     if suffix in _SUFFIXES and suffix != low and not (suffix == "tfvars" and _harmless(low)):
         return _SUFFIXES[suffix]
     telling = low.startswith((".", "id_")) or suffix in _TELLING or ".tfstate." in low

@@ -2,6 +2,8 @@
 
 Where the system tells of no changes (network disks, folders shared into a container or virtual machine) or refuses to
 watch, folders are polled: from time to time they themselves are the paths. Nothing here writes to a watched folder.
+
+Not heard of until everything is looked at again: ignore files above a root, and `.git/info/exclude`.
 """
 
 import socket
@@ -24,9 +26,8 @@ _PATIENCE_S = 1.0
 _MANY = 50_000  # paths, from which on a look at everything costs no more
 _LOOK_SHARE = 20  # polling costs one part in so many of the time
 
-_State = tuple[
-    int, int, tuple[str, ...]
-]  # device, inode, folders in it that are watched apart: what a root is armed as
+# What a root is armed as: device, inode, the roots and mounts that lie in it.
+_State = tuple[int, int, tuple[str, ...]]
 
 
 class Watch:
@@ -57,9 +58,10 @@ class Watch:
     async def watch(self, roots: Iterable[str], excluded: Collection[str] = ()) -> None:
         """Exactly these roots from now on, watched before this returns; a root whose folder is another one than before
         (moved away and made anew, a disk put in) is watched anew. `excluded`: as for `scan`."""
-        new = frozenset(excluded)
-        again = list(self.polled if new == self._excluded else self._roots)
-        await self._arm(list(roots), new, again)
+        async with self._one_arms:
+            new = frozenset(excluded)
+            again = list(self.polled if new == self._excluded else self._roots)
+            await self._arm(list(roots), new, again)
 
     async def dirty(self) -> set[str] | None:
         """The paths touched since the last call, once no new one has come for a moment. None: events were lost, and
@@ -110,7 +112,7 @@ class Watch:
         if anyio.current_time() >= self._due:
             self._due = anyio.current_time() + self._poll_s
             with CancelScope(shield=True):
-                await self._arm(list(self._roots), self._excluded)
+                await self._arm_again()
             self._polling = bool(self.polled)
             self.note(self.polled)
 
@@ -118,7 +120,7 @@ class Watch:
         lost, self._lost = self._lost, False  # before the arming, in which more may be lost
         again = {root for root in self._roots if lost or self._moved(root)}
         if again:
-            await self._arm(list(self._roots), self._excluded, again)
+            await self._arm_again(again)
         with self._noting:
             paths, self._paths = self._paths, set()
         if self._polling:
@@ -129,9 +131,13 @@ class Watch:
         """Whether something befell a root or a folder above it."""
         return root not in self.polled and not self._paths.isdisjoint((root, *map(str, Path(root).parents)))
 
-    async def _arm(self, roots: Sequence[str], excluded: frozenset[str], again: Collection[str] = ()) -> None:
-        async with self._one_arms:  # in a thread: a large tree takes its time
-            self.note(await anyio.to_thread.run_sync(self._arm_now, roots, excluded, again))
+    async def _arm_again(self, again: Collection[str] = ()) -> None:
+        async with self._one_arms:
+            await self._arm(list(self._roots), self._excluded, again)
+
+    async def _arm(self, roots: Sequence[str], excluded: frozenset[str], again: Collection[str]) -> None:
+        """In a thread: a large tree takes its time."""
+        self.note(await anyio.to_thread.run_sync(self._arm_now, roots, excluded, again))
 
     def _arm_now(self, roots: Sequence[str], excluded: frozenset[str], again: Collection[str]) -> set[str]:
         """Brings the armed folders in step; `again`: roots whose folders are to be gone through in any case. Returns

@@ -150,6 +150,15 @@ async def test_of_a_root_in_another_each_is_heard_without_the_other(watch: Watch
     assert {path for path in seen if path.endswith("b.txt")} == {str(tmp_path / path) for path in expected}
 
 
+async def test_what_a_root_ignores_is_heard_of_in_a_root_within_it(watch: Watch, tmp_path: Path) -> None:
+    write(tmp_path / "inner" / "a.log")
+    await watch.watch([str(tmp_path / "inner"), str(tmp_path)])
+    (tmp_path / ".gitignore").write_text("*.log\n")
+    await until_dirty(watch, tmp_path / ".gitignore")
+    write(tmp_path / "b.log", tmp_path / "inner" / "b.log")
+    assert str(tmp_path / "b.log") not in await until_dirty(watch, tmp_path / "inner" / "b.log")
+
+
 async def test_a_folder_with_a_root_in_it_that_goes_and_comes_back_is_watched_again(tmp_path: Path) -> None:
     outer, inner = tmp_path / "outer", tmp_path / "outer" / "sub" / "inner"
     write(inner / "a.txt")
@@ -254,11 +263,13 @@ async def test_watching_changes_nothing(watch: Watch, tmp_path: Path) -> None:
 
 
 WATCHER = """
-import sys, anyio
+import subprocess, sys, anyio
 from indexer.watch import watching
 async def main():
     async with watching(poll_s=float(sys.argv[2])) as watch:
         await watch.watch([sys.argv[1]])
+        for folder in sys.argv[3:]:
+            subprocess.run(["mount", "-t", "tmpfs", "none", folder], check=True)
         print("armed", watch.polled, flush=True)
         while True:
             dirty = await watch.dirty()
@@ -267,8 +278,8 @@ anyio.run(main)
 """
 
 
-def watcher(folder: Path, poll_s: float, prefix: tuple[str, ...] = ()) -> subprocess.Popen[str]:
-    command = [*prefix, sys.executable, "-c", WATCHER, str(folder), str(poll_s)]
+def watcher(folder: Path, poll_s: float, prefix: tuple[str, ...] = (), mounted: str = "") -> subprocess.Popen[str]:
+    command = [*prefix, sys.executable, "-c", WATCHER, str(folder), str(poll_s), *([mounted] if mounted else [])]
     return subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True)
 
 
@@ -318,6 +329,26 @@ async def test_where_the_systems_limit_is_reached_the_root_is_polled_and_says_so
             assert line == f"armed { ({str(tmp_path): reason}) }\n"
             for _ in range(2):
                 assert await said(process) == f"{[str(tmp_path)]}\n"
+    finally:
+        process.kill()
+        process.wait()
+
+
+@linux
+async def test_a_disk_that_is_mounted_in_a_root_is_watched_from_then_on(tmp_path: Path) -> None:
+    apart = ("unshare", "--user", "--map-root-user", "--mount")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounts = [*apart, "mount", "-t", "tmpfs", "none", str(disk)]
+    if not shutil.which("unshare") or (await anyio.run_process(mounts, check=False)).returncode:
+        pytest.skip("nothing can be mounted here")
+    process = watcher(tmp_path, 0.1, apart, str(disk))
+    try:
+        with anyio.fail_after(20):
+            assert await said(process) == "armed {}\n"
+            assert await said(process) == f"{[str(tmp_path)]}\n"
+            write(Path(f"/proc/{process.pid}/root{disk}/a.txt"))  # as it is seen from within
+            assert await said(process) == f"{[str(disk / 'a.txt')]}\n"
     finally:
         process.kill()
         process.wait()
