@@ -37,8 +37,8 @@ async def test_a_text_has_the_same_vector_whatever_is_embedded_beside_it(embedde
     texts = ["A short one.", "A much longer sentence about boilers, gaskets and the pressure in the pipes." * 3]
     together = await embedder.documents(texts * 9)
     assert together.shape == (18, embedder.dimensions)
-    for n, text in enumerate(texts):
-        assert together[n] @ await embedder.query(text) > 0.99
+    alone = [await embedder.query(text) for text in texts]
+    assert all(row @ alone[n % 2] > 0.99 for n, row in enumerate(together))
 
 
 async def test_the_small_graph_stays_close_to_the_full_one_and_has_another_signature(
@@ -70,12 +70,14 @@ async def test_each_vector_is_handed_out_as_soon_as_it_is_there(embedder: onnx.O
 async def test_what_is_given_up_ends_with_the_batch_under_way(embedder: onnx.OnnxEmbedder) -> None:
     done: list[int] = []
     with anyio.CancelScope() as scope:
-        await embedder.documents(["A long text about kilns. " * 60] * 80, lambda n, _: (done.append(n), scope.cancel()))
+        await embedder.documents(
+            ["A long text about kilns. " * 60] * 800, lambda n, _: (done.append(n), scope.cancel())
+        )
     assert scope.cancelled_caught
     assert len(done) == 8
     start = time.monotonic()
     await embedder.documents(["One more."])
-    assert time.monotonic() - start < 5  # eighty of them take longer
+    assert time.monotonic() - start < 5  # all of them take half a minute
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="niceness is a thread's own on Linux only")
