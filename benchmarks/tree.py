@@ -38,7 +38,8 @@ def main() -> None:
 
             start = time.time()
             (documents / "top").rename(documents / "moved")
-            _until(lambda: f"{files} moved" in log(data).read_text() and _idle(client))
+            _until(lambda: not _hits(client, "top/") and _idle(client), 300)
+            assert len(_hits(client, "moved/")) == 10
             result["rename"] = {"seconds": round(time.time() - start, 2), "embedded": _embedded(data)}
 
             moved = [documents / "moved" / path.relative_to(documents / "top") for path in paths]
@@ -63,6 +64,10 @@ def _after(status: dict[str, str], start: float) -> bool:
 def _idle(client: httpx.Client) -> bool:
     status = client.get("/status").json()
     return status["state"] == "idle" and not status["pending"]
+
+
+def _hits(client: httpx.Client, within: str) -> list[dict[str, object]]:
+    return client.post("/search", json={"query": "some words", "in": within}).json()["hits"]
 
 
 def _embedded(data: Path) -> int:

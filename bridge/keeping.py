@@ -40,6 +40,7 @@ class Keeping:
         self._resumed = anyio.Event()
         self._under_way: anyio.CancelScope | None = None
         self._tasks: anyio.abc.TaskGroup
+        self._grown_chunks = 0
 
     @property
     def paused(self) -> str | None:
@@ -113,8 +114,11 @@ class Keeping:
 
     async def _grow(self) -> None:
         before = self._indexer.index
-        if await self._indexer.grow() is None and self._indexer.index is not before:
-            logger.info("the index of %s now answers", self._indexer.index.embedder.signature)
+        if (embedded := await self._indexer.grow()) is not None:
+            self._grown_chunks += embedded
+        elif self._indexer.index is not before:
+            signature = self._indexer.index.embedder.signature
+            logger.info("the index of %s now answers; %d chunks embedded for it", signature, self._grown_chunks)
             self._tasks.start_soon(self._retire, before)
 
     async def _retire(self, former: Index) -> None:

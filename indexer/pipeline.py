@@ -5,6 +5,7 @@ document; only then do the points they replace go. A kill at any moment costs wo
 """
 
 import logging
+import os
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
@@ -64,9 +65,12 @@ class _Tally:
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
+    """`at`: as for `_Read`."""
+
     path: str
     stat: Stat
     reason: str
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,7 @@ class _Run:
     """What one run knows and finds out."""
 
     known: Mapping[str, Known]
-    seen: Mapping[str, Stat]
+    seen: dict[str, Stat]
     tally: _Tally
     hashes: dict[str, str] = field(default_factory=dict[str, str])  # of what was read, by path
     moved: set[str] = field(default_factory=set[str])  # kept changing while they were read
@@ -95,7 +99,7 @@ class Indexer:
     def __init__(self, index: Index, read: Read, excluded: Path | None = None, growth: Growth | None = None) -> None:
         self.index, self.growth = index, growth
         self._catalog = index.catalog
-        self._read_file = read
+        self.read_file = read
         self._excluded = str(excluded) if excluded else None
         self._one_run = anyio.Lock()
         self._unused_vectors = True  # a kill may have left some
@@ -251,16 +255,28 @@ class Indexer:
             self.progress.reading = path
         at = time.time()
         try:
-            return _Read(path, await self._read_file(path), at)
+            return _Read(path, await self.read_file(path), at)
         except FileNotFoundError:
             if "\\udc" in path:
-                return _Failure(path, run.seen[path], "its name is not valid UTF-8; rename it")
+                return _Failure(path, run.seen[path], "its name is not valid UTF-8; rename it", at)
             return None  # the next look finds it gone
         except Moved:
             run.moved.add(path)
             return None
         except Unreadable as error:
-            return _Failure(path, run.seen[path], str(error))
+            return await self._failed(path, run, str(error), at)
+
+    async def _failed(self, path: str, run: _Run, reason: str, at: float) -> _Failure | None:
+        """What failed may be another file than the one that was seen, which may come back as it was."""
+        try:
+            now = await _in_thread(_stat_now, path)
+        except OSError:
+            return None  # the next look finds it gone
+        if now == run.seen[path]:
+            return _Failure(path, now, reason, at)
+        run.seen[path] = now
+        run.moved.add(path)
+        return None
 
     async def _absorb(self, receive: MemoryObjectReceiveStream[_Read | _Failure], run: _Run) -> None:
         waiting: list[Record] = []  # in the store, not yet flushed
@@ -358,7 +374,7 @@ def _records(items: Sequence[_Read | _Failure]) -> list[Record]:
 
 def _record(item: _Read | _Failure) -> Record:
     if isinstance(item, _Failure):
-        return Record(item.path, item.stat, "", None, (), time.time(), item.reason, failed=True)
+        return Record(item.path, item.stat, "", None, (), item.at, item.reason, failed=True)
     reading, seen = item.reading, dict[str, int]()
     rows: list[ChunkRow] = []
     for ordinal, chunk in enumerate(reading.chunks):
@@ -405,11 +421,17 @@ def _stat(reading: Reading) -> Stat:
     return Stat(reading.size, reading.mtime_ns, reading.ctime_ns, reading.inode)
 
 
+def _stat_now(path: str) -> Stat:
+    now = os.lstat(path)
+    return Stat(now.st_size, now.st_mtime_ns, now.st_ctime_ns, now.st_ino)
+
+
 def _same(known: Known | None, stat: Stat) -> bool:
-    """Unchanged without reading. A file written in the tick in which it was read is read again."""
+    """Unchanged without reading. A file written in the tick in which it was read is read again, also where its mtime
+    has been set back since."""
     if known is None or known.stale or known.stat != stat:
         return False
-    return known.read_at * 1e9 - stat.mtime_ns > _RACY_NS
+    return known.read_at * 1e9 - max(stat.mtime_ns, stat.ctime_ns) > _RACY_NS
 
 
 async def _in_thread(function: Callable[..., _T], *args: object) -> _T:

@@ -42,7 +42,7 @@ def begun(library: Library, store: Store, embedder: WordEmbedder) -> tuple[Index
     grows = next((one for one in catalog.generations() if one.state == "grows"), None)
     grows = grows or catalog.begin_generation(embedder.signature, embedder.dimensions, "other", "grows")
     growth = Growth(Index(catalog, store, embedder), grows, grows.filled)
-    return Indexer(library.index, library.indexer._read_file, growth=growth), growth  # pyright: ignore[reportPrivateUsage]
+    return Indexer(library.index, library.indexer.read_file, growth=growth), growth
 
 
 async def filled(library: Library) -> None:
