@@ -3,6 +3,7 @@
 import codecs
 import re
 
+from indexer.parse import encodings
 from indexer.parse.document import Unreadable
 
 _MARKS = (
@@ -29,9 +30,10 @@ _SIGNATURES = (
 # Bytes that no text holds; \t \n \v \f \r, backspace and escape (terminal logs) may stand in one.
 _CONTROL = bytes({*range(32), 127} - {8, 9, 10, 11, 12, 13, 27})
 _HIGH = re.compile(rb"[\x80-\xff]+")
-_WESTERN = ["cp1252", "cp1250"]
-_DENSE = ["cp932", "euc_jp", "gb18030", "big5", "cp949", "cp1251", "koi8_r", "iso8859_7", "cp1253", "cp1252", "cp1250"]
+# How Japanese mail and old Unix files switch to kanji, in seven bits.
+_KANJI_IN = (b"\x1b$B", b"\x1b$@")
 _SAMPLE_BYTES = 32_768
+_MANY_CONTROLS = 0.01
 
 
 def decode(data: bytes) -> str:
@@ -43,26 +45,24 @@ def decode(data: bytes) -> str:
     for mark, encoding in _MARKS:
         if data.startswith(mark):
             return data[len(mark) :].decode(encoding, "replace")
-    if b"\0" in data and (encoding := _utf16_without_mark(data)):
+    if b"\0" in data and (encoding := _latin_utf16(data)):
         return data.decode(encoding, "replace")
     # A log holds a block of NULs after a power cut: some are forgiven where the rest is valid.
     controls = _share_of_controls(data)
     try:
         text = data.decode()
     except UnicodeDecodeError:
-        if controls > 0.01:
-            raise Unreadable(_binary(data)) from None
-        return _decode_older(data)
+        return _decode_older(data, controls)
     if controls > 0.05 or _named(data):
-        raise Unreadable(_binary(data))
-    return text
+        return _decode_utf16(data)
+    return _seven_bit_japanese(data) or text
 
 
 def _share_of_controls(data: bytes) -> float:
     return 1 - len(data.translate(None, _CONTROL)) / len(data) if data else 0.0
 
 
-def _utf16_without_mark(data: bytes) -> str | None:
+def _latin_utf16(data: bytes) -> str | None:
     """Latin text in UTF-16 has a NUL in nearly every other byte, and always on the same side."""
     sample = data[: _SAMPLE_BYTES & ~1]
     even, odd = sample[::2].count(0), sample[1::2].count(0)
@@ -78,29 +78,42 @@ def _utf16_without_mark(data: bytes) -> str | None:
     return encoding if _share_of_controls(text.encode()) < 0.02 else None
 
 
-def _decode_older(data: bytes) -> str:
-    text = data.decode(errors="replace")
-    # Few bad bytes among many good sequences: UTF-8 that was cut or glued, not another encoding.
-    if text.count("\ufffd") * 10 <= len(data) - len(text):
-        return text
-    return data.decode(_guess(data), "replace")
+def _decode_older(data: bytes, controls: float) -> str:
+    if controls <= _MANY_CONTROLS and _is_broken_utf8(data):
+        return data.decode(errors="replace")
+    if controls > _MANY_CONTROLS or (encodings.utf16(data) and not _named(data)):
+        return _decode_utf16(data)
+    return encodings.decode(data)
 
 
-def _guess(data: bytes) -> str:
-    from charset_normalizer import from_bytes
+def _is_broken_utf8(data: bytes) -> bool:
+    """Few bad bytes among many good sequences: UTF-8 that was cut or glued, not another encoding."""
+    bad = good = 0
+    for word in _HIGH.finditer(data):
+        text = word[0].decode(errors="replace")
+        broken = text.count("\ufffd")
+        bad += broken
+        good += len(word[0]) - len(text)
+        if bad + good > _SAMPLE_BYTES:
+            break
+    return bad * 10 <= good
 
-    first = _HIGH.search(data)
-    begin = max(0, first.start() - 1_000) if first else 0
-    sample = data[begin : begin + _SAMPLE_BYTES]
-    high = sum(map(len, _HIGH.findall(sample))) / max(1, len(sample.translate(None, b" \t\r\n")))
-    matches = from_bytes(sample, cp_isolation=_WESTERN if high < 0.25 else _DENSE)
-    best = matches.best()
-    if best is None:
-        return "cp1252"
-    # Ties are broken by name over there; of the western ones cp1252 is by far the most written.
-    tied = [match for match in matches if (match.chaos, match.coherence) == (best.chaos, best.coherence)]
-    names = {name for match in tied for name in match.could_be_from_charset}
-    return "cp1252" if "cp1252" in names else best.encoding
+
+def _decode_utf16(data: bytes) -> str:
+    """Chinese has a NUL only where a line ends; to programs that expect bytes it is binary."""
+    encoding = encodings.utf16(data)
+    if encoding is None or _named(data):
+        raise Unreadable(_binary(data))
+    return data.decode(encoding, "replace")
+
+
+def _seven_bit_japanese(data: bytes) -> str | None:
+    if not any(mark in data for mark in _KANJI_IN):
+        return None
+    try:
+        return data.decode("iso2022_jp_ext")
+    except UnicodeDecodeError:
+        return None
 
 
 def _named(data: bytes) -> str | None:
