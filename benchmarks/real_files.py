@@ -8,6 +8,7 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import sys
 import sysconfig
 from collections import Counter
@@ -23,6 +24,7 @@ _PROSE = frozenset(".md .markdown .rst .txt .html .htm".split())
 _CODE = frozenset(
     ".py .js .mjs .cjs .ts .c .h .cc .cpp .hpp .java .go .rs .rb .pl .pm .sh .lua .css .toml .yaml .yml".split()
 )
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f]")
 _NOTICE = ("licen", "copying", "copyright", "notice", "authors", "top_level", "entry_points")
 # Trees of their own, or the same text many times over.
 _SKIPPED = frozenset({"site-packages", "dist-packages", "__pycache__", "node_modules", "licenses"})
@@ -91,8 +93,9 @@ def _fits(path: Path) -> bool:
 
 
 def _is_text(data: bytes) -> bool:
+    """UTF-8, which every reader here takes without a guess; with control characters it is another encoding or data."""
     try:
-        return "\0" not in data.decode()
+        return not _CONTROL.search(data.decode())
     except UnicodeDecodeError:
         return False
 
