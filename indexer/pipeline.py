@@ -7,7 +7,7 @@ document; only then do the points they replace go. A kill at any moment costs wo
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -26,7 +26,7 @@ from indexer.missing import Missing, devices_of, missing
 from indexer.points import GROUP, upsert
 from indexer.read import Moved, Reading, Unreadable
 from indexer.records import ChunkRow, Known, Record, Stat, chunk_id, document_id, vector_key
-from indexer.scan import Seen, look, scan
+from indexer.scan import Seen, beneath, look, scan
 from indexer.search import Index
 from indexer.store import StoreAway
 
@@ -214,9 +214,8 @@ class Indexer:
     async def _tell(self, found: Seen, gone: Missing, run: _Run, whole: bool) -> None:
         """What this run has to say beyond its documents."""
         looked = self._catalog.roots() if whole else found.looked
-        old = () if whole else self.unlisted
-        self.unlisted = tuple(sorted({*found.unlisted, *(path for path in old if path not in looked)}))
-        self.restless = frozenset(run.moved) | (frozenset() if whole else self.restless - run.seen.keys())
+        self.unlisted = tuple(sorted({*found.unlisted, *(() if whole else _not_in(looked, self.unlisted))}))
+        self.restless = frozenset({*run.moved, *(() if whole else _not_in(looked, self.restless))})
         if whole or gone.held:
             await _in_thread(self._catalog.set_meta, "held", gone.reason)
         await _in_thread(self._catalog.set_left_out, found.left_out, looked)
@@ -269,11 +268,12 @@ class Indexer:
     async def _failed(self, path: str, run: _Run, reason: str, at: float) -> _Failure | None:
         """What failed may be another file than the one that was seen, which may come back as it was."""
         try:
-            now = await _in_thread(_stat_now, path)
+            now, allowed = await _in_thread(_stat_now, path)
         except OSError:
-            return None  # the next look finds it gone
+            return None  # the next look finds it gone, or its folder closed
         if now == run.seen[path]:
-            return _Failure(path, now, reason, at)
+            # Who may read it is not told by its stat alone, but by the folders above it too: it is tried at each look.
+            return _Failure(path, now, reason, at if allowed else 0)
         run.seen[path] = now
         run.moved.add(path)
         return None
@@ -357,7 +357,8 @@ def _count(item: _Read | _Failure, run: _Run) -> None:
     known = run.known.get(item.path)
     if isinstance(item, _Failure):
         run.tally.failed += 1
-        logger.warning("%r: not indexed: %s", item.path, item.reason)
+        if not known or known.state != "failed":
+            logger.warning("%r: not indexed: %s", item.path, item.reason)
         return
     run.hashes[item.path] = item.reading.sha256
     if known is None:
@@ -421,9 +422,14 @@ def _stat(reading: Reading) -> Stat:
     return Stat(reading.size, reading.mtime_ns, reading.ctime_ns, reading.inode)
 
 
-def _stat_now(path: str) -> Stat:
+def _not_in(looked: Collection[str], paths: Iterable[str]) -> list[str]:
+    return [path for path in paths if not any(beneath(path, place) for place in looked)]
+
+
+def _stat_now(path: str) -> tuple[Stat, bool]:
+    """And whether we may read it."""
     now = os.lstat(path)
-    return Stat(now.st_size, now.st_mtime_ns, now.st_ctime_ns, now.st_ino)
+    return Stat(now.st_size, now.st_mtime_ns, now.st_ctime_ns, now.st_ino), os.access(path, os.R_OK)
 
 
 def _same(known: Known | None, stat: Stat) -> bool:

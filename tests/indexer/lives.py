@@ -30,6 +30,7 @@ from tests.indexer.embedders import WordEmbedder
 from tests.indexer.holdings import compare, holdings, leftovers, lies
 
 Mode = Literal["once", "watching"]
+LIMIT_S = 45  # until a daemon is quiet
 _CALM = 5  # looks in a row
 
 
@@ -104,13 +105,24 @@ async def _opened(data: Path, voice: Voice) -> AsyncGenerator[Tandem]:
 
 async def _quiet(tandem: Tandem, mark: str) -> None:
     """The last thing done is indexed, and then nothing is under way for a moment."""
-    calm = 0
+    calm, until = 0, anyio.current_time() + LIMIT_S
     while calm < _CALM:
+        if anyio.current_time() > until:
+            raise TimeoutError(_state(tandem, mark))
         await anyio.sleep(0.02)
         watch, indexer = tandem.keeping.watch, tandem.indexer
         at_work = indexer.progress or indexer.pending or not watch or watch.pending
         known = None if at_work else indexer.index.catalog.known().get(mark)
         calm = calm + 1 if known and known.state == "indexed" else 0
+
+
+def _state(tandem: Tandem, mark: str) -> str:
+    indexer, watch, problem = tandem.indexer, tandem.keeping.watch, tandem.keeping.problem
+    known = indexer.index.catalog.known().get(mark)
+    return (
+        f"{problem}, {known}, {indexer.progress}, waiting {indexer.waiting}, restless {indexer.restless}, "
+        f"unlisted {indexer.unlisted}, {watch and watch.pending} events"
+    )
 
 
 async def look_at_the_dead(data: Path, report: Path) -> None:
