@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from indexer.parse import SUPPORTED, UNSUPPORTED, Document, Unreadable, parse
+from indexer.parse import SUPPORTED, UNSUPPORTED, Document, Unreadable, parse, rst
 from indexer.parse.text import decode
 
 GERMAN = "Grüße aus Köln. Die Öffnungszeiten: täglich von 9 bis 18 Uhr, außer an Feiertagen."
@@ -214,7 +214,36 @@ def test_front_matter_gives_a_title_only_where_no_heading_does() -> None:
     assert markdown("---\n\ntitle: in a text between rules").title is None
 
 
-@pytest.mark.parametrize("line", ["x", "# ", "`", "[a](", "- a\n", "---\n", "#" * 7, "=\n", "<!-- "])
+def test_restructuredtext_has_the_headings_docutils_sees() -> None:
+    document = rst.parse(
+        "=====\r\n Größe of ``tandem``\r\n=====\r\n\r\n"
+        ".. _label:\r\nSetting up\r\n----------\r\n\r\n"
+        "Two lines of\r\ntext\r\n====\r\n\r\n"
+        "Use :ref:`the site <x>` and `links <https://example.org>`_\r\n" + "~" * 60 + "\r\n\r\n"
+        "- item\r\n------\r\n\r\nWait\r\n...\r\n\r\n"
+        "====  ====\r\na     b\r\n====  ====\r\n\r\n----\r\n\r\n::\r\n\r\n    code\r\n    ====\r\n\r\n"
+        "工具 😀\r\n-------\r\n"
+    )
+    assert headings(document) == [
+        (1, "Größe of tandem"),
+        (2, "Setting up"),
+        (3, "Use the site and links"),
+        (2, "工具 😀"),
+    ]
+    assert (document.title, document.has_lines) == ("Größe of tandem", True)
+    begins = [document.text[heading.offset :].split("\r\n")[0][:10] for heading in document.headings]
+    assert begins == ["=====", "Setting up", "Use :ref:`", "工具 😀"]
+
+
+def test_restructuredtext_carries_nothing_out(tmp_path: Path) -> None:
+    secret = tmp_path / "secret.txt"
+    secret.write_text("not to be read")
+    source = f".. include:: {secret}\n\n.. raw:: html\n   :file: {secret}\n\n.. csv-table::\n   :file: {secret}\n"
+    assert rst.parse(source).text == source
+
+
+@pytest.mark.parametrize("line", ["x", "# ", "`", "[a](", ":a:`", "``", "- a\n", "---\n", "#" * 7, "=\n", "<!-- "])
 def test_a_file_of_one_endless_thing_is_read_in_no_time(line: str) -> None:
     source = line * (100_000 // len(line))
     assert parse(Path("a.md"), source.encode()).text == source
+    assert rst.parse(source).text == source
