@@ -38,7 +38,8 @@ async def test_a_text_has_the_same_vector_whatever_is_embedded_beside_it(embedde
     together = await embedder.documents(texts * 9)
     assert together.shape == (18, embedder.dimensions)
     alone = [await embedder.query(text) for text in texts]
-    assert all(row @ alone[n % 2] > 0.99 for n, row in enumerate(together))
+    # With int8 the scale of a layer is that of its whole batch: not the same number, but the same place.
+    assert all(row @ alone[n % 2] > 0.97 for n, row in enumerate(together))
 
 
 async def test_the_small_graph_stays_close_to_the_full_one_and_has_another_signature(
