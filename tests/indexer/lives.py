@@ -30,6 +30,7 @@ from tests.indexer.embedders import WordEmbedder
 from tests.indexer.holdings import compare, holdings, leftovers, lies
 
 Mode = Literal["once", "watching"]
+MODES: tuple[Mode, ...] = ("once", "watching")
 LIMIT_S = 45  # until a daemon is quiet
 _CALM = 5  # looks in a row
 
