@@ -7,25 +7,51 @@ import re
 import unicodedata
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from py_rust_stemmers import SnowballStemmer  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType]
 
-VERSION = 2
+VERSION = 3
 K1 = 1.2
 B = 0.75
 # Above the usual count (about 100 terms a chunk once stop words are gone): long chunks are forgiven a little.
 AVERAGE_TERMS = 150
 
-# A run of CJK or Thai letters has no spaces: it is cut into overlapping pairs.
-_UNSPACED = r"\u0e00-\u0e7f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-_WORD = re.compile(rf"[{_UNSPACED}]+|[^\W{_UNSPACED}]+")
+# Scripts without spaces between words, and Hangul, whose words carry their particles: cut into overlapping pairs.
+_HAN = r"\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
+_HANGUL = r"\u1100-\u11ff\uac00-\ud7ff"
+_UNSPACED = (
+    r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u1950-\u19df\u1a20-\u1aaf\ua9e0-\ua9ff\uaa60-\uaa7f"
+    rf"\u3040-\u312f\u31f0-\u31ff{_HAN}{_HANGUL}"
+)
+# Signs that say how a letter is read, which most writers leave out: stress, Hebrew and Arabic points, variants.
+_OPTIONAL = re.compile(
+    r"[\u0300-\u036f\u0483-\u0487\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u0640\u064b-\u065f"
+    r"\u0670\u06d6-\u06dc\ufe00-\ufe0f\U000e0100-\U000e01ef]+"
+)
+
+
+def _marks() -> str:
+    """Vowel signs and the like: letters of the scripts of India and their neighbours, but none to `\\w`."""
+    marks = [code for code in range(0x0900, 0xAC00) if unicodedata.category(chr(code)) in ("Mn", "Mc")]
+    return "".join(rf"\u{code:04x}" for code in marks)
+
+
+_MARKS = _marks()
+_ASCII_WORD = re.compile(r"\w+")
+# Khmer's and Burmese's joiner takes the next consonant into the letter.
+_LETTER = rf"\w(?:[{_MARKS}]|(?<=[\u17d2\u1039])\w)*"
+_WORD = re.compile(rf"(?:(?=[{_UNSPACED}]){_LETTER})+|[^\W{_UNSPACED}](?:[^\W{_UNSPACED}]|[{_MARKS}])*")
+_LETTERS = re.compile(_LETTER)
 _UNSPACED_RUN = re.compile(rf"[{_UNSPACED}]")
+_HAN_LETTER = re.compile(rf"[{_HAN}]")
+_HANGUL_LETTER = re.compile(rf"[{_HANGUL}]")
 _STOP_WORDS = frozenset(
     "a about above after again against all am an and any are as at be because been before being below between both "
     "but by can did do does doing down during each few for from further had has have having he her here hers herself "
@@ -54,13 +80,31 @@ def _term(word: str) -> int | None:
 def terms(text: str) -> NDArray[np.uint32]:
     """The term hashes of a text, in reading order, stop words left out."""
     found: list[int] = []
-    for word in _WORD.findall(unicodedata.normalize("NFKC", text).lower()):
+    for word in _words(text):
         if _UNSPACED_RUN.match(word):
-            pairs = [word[i : i + 2] for i in range(len(word) - 1)] or [word]
-            found.extend(zlib.crc32(pair.encode()) for pair in pairs)
+            found.extend(zlib.crc32(part.encode()) for part in _parts(word))
         elif (term := _term(word)) is not None:
             found.append(term)
     return np.array(found, np.uint32)
+
+
+def _words(text: str) -> list[str]:
+    if text.isascii():
+        return _ASCII_WORD.findall(text.lower())
+    return _WORD.findall(_OPTIONAL.sub("", unicodedata.normalize("NFKC", text).lower()))
+
+
+def _parts(run: str) -> Iterator[str]:
+    """The pairs of neighbouring letters, and those single letters that can be words: 猫, ดี, 책을."""
+    letters = _LETTERS.findall(run)
+    before = ""
+    for letter, after in zip_longest(letters, letters[1:]):
+        begins_word = _HANGUL_LETTER.match(letter) and not _HANGUL_LETTER.match(before)
+        if begins_word or len(letter) > 1 or _HAN_LETTER.match(letter) or len(letters) == 1:
+            yield letter
+        if after:
+            yield letter + after
+        before = letter
 
 
 def pack(document: NDArray[np.uint32]) -> bytes:

@@ -1,4 +1,10 @@
+import math
+import zlib
+from collections import Counter
+
 import numpy as np
+import pytest
+from py_rust_stemmers import SnowballStemmer
 
 from indexer import lexical
 
@@ -13,9 +19,126 @@ def test_terms_keep_the_reading_order() -> None:
     assert lexical.terms("gasket, boiler; gasket").tolist() == [b, a, b]
 
 
-def test_text_without_spaces_becomes_overlapping_pairs() -> None:
-    assert len(lexical.terms("灯笼谷仓")) == 3
-    assert set(lexical.terms("谷仓")) <= set(lexical.terms("灯笼挂在谷仓里"))
+@pytest.mark.parametrize(
+    ("word", "text"),
+    [
+        ("谷仓", "灯笼挂在谷仓里"),
+        ("猫", "黒い猫がいる"),
+        ("書", "図書館は九時に開く"),
+        ("人々", "町の人々が集まった"),
+        ("𠮷野", "𠮷野家で食べた"),
+        ("パソコン", "GPU搭載ﾉｰﾄﾊﾟｿｺﾝ"),
+        ("搭載", "GPU搭載モデル"),
+        ("gpu", "ＧＰＵ搭載モデル"),
+        ("がぎ", "か\u3099き\u3099"),
+        ("학교", "어제 학교에서 만났다"),
+        ("책", "책을 빌렸다"),
+        ("도서관", "도서관에서는 조용히"),
+        ("學校", "學校에서 만났다"),
+        ("ห้องสมุด", "พบกันที่ห้องสมุดวันเสาร์"),
+        ("ดี", "อากาศดีมาก"),
+        ("ສະບາຍ", "ຂ້ອຍສະບາຍດີ"),
+        ("ភាសា", "ខ្ញុំរៀនភាសាខ្មែរ។"),
+        ("စာကြည့်", "မြို့စာကြည့်တိုက်"),
+        ("किताब", "मेरी किताब, मेज़ पर"),
+        ("நூலகம்", "நகர நூலகம் திறந்தது"),
+        ("замок", "старый за\u0301мок"),
+        ("كتاب", "كِتَابٌ جديد"),
+        ("istanbul", "İstanbul güzel"),
+        ("葛", "葛\U000e0100飾区"),
+    ],
+)
+def test_a_word_within_text_is_found_in_every_script(word: str, text: str) -> None:
+    terms = set(lexical.terms(word).tolist())
+    assert terms
+    assert terms <= set(lexical.terms(text).tolist())
+
+
+@pytest.mark.parametrize(
+    ("word", "text"),
+    [
+        ("क", "किताब"),  # a letter whose vowel sign was cut off
+        ("谷歌", "灯笼挂在谷仓里"),
+        ("학생", "어제 학교에서 만났다"),
+        ("ดี", "ดาว"),
+    ],
+)
+def test_another_word_with_some_of_the_letters_is_not_found_whole(word: str, text: str) -> None:
+    assert not set(lexical.terms(word).tolist()) <= set(lexical.terms(text).tolist())
+
+
+def test_signs_that_follow_an_emoji_or_digit_are_no_words() -> None:
+    assert lexical.terms("1\ufe0f\u20e3 ❤\ufe0f").tolist() == lexical.terms("1").tolist()
+
+
+def test_text_in_latin_letters_has_the_terms_it_always_had() -> None:
+    text = "Naïve co_op's RÉSUMÉ: ﬁne ½ of x² Straße, e\u0301te\u0301 2.5-fold — don’t"
+    words = "naïve co_op s résumé fine 1 2 x2 straße été 2 5 fold don t".split()
+    stems = SnowballStemmer("english")
+    assert lexical.terms(text).tolist() == [zlib.crc32(stems.stem_word(word).encode()) for word in words]
+
+
+NOTES = [
+    "图书馆每周六上午九点开门，借书请带证件。",
+    "锅炉的压力阀每年需要检查一次。",
+    "新员工的入职培训安排在星期一下午。",
+    "服务器的备份保存在外接硬盘上。",
+    "他的猫喜欢睡在窗台上晒太阳。",
+    "会议室在三楼，投影仪需要提前预约。",
+    "请把发票寄到财务部门报销。",
+    "図書館は毎週土曜日の午前九時に開きます。",
+    "ボイラーの圧力弁は年に一度点検してください。",
+    "新入社員の研修は月曜日の午後に行います。",
+    "サーバーのバックアップは外付けディスクに保存しています。",
+    "隣の犬は夜になるとよく吠える。",
+    "会議室は三階にあり、プロジェクターは予約が必要です。",
+    "領収書は経理部に送ってください。",
+    "ห้องสมุดเปิดทุกวันเสาร์เวลาเก้าโมงเช้า",
+    "ต้องตรวจสอบวาล์วความดันของหม้อไอน้ำปีละครั้ง",
+    "การอบรมพนักงานใหม่จัดขึ้นในบ่ายวันจันทร์",
+    "ข้อมูลสำรองของเซิร์ฟเวอร์เก็บไว้ในฮาร์ดดิสก์ภายนอก",
+    "แมวของเขาชอบนอนริมหน้าต่าง",
+    "ห้องประชุมอยู่ชั้นสาม ต้องจองโปรเจคเตอร์ล่วงหน้า",
+    "กรุณาส่งใบเสร็จไปที่แผนกบัญชี",
+]
+QUESTIONS = [
+    "图书馆什么时候开门",
+    "锅炉阀门的检查",
+    "员工培训在哪天",
+    "备份在哪里",
+    "猫",
+    "怎么预约投影仪",
+    "发票寄给谁",
+    "図書館は何時に開くのか",
+    "圧力弁の点検",
+    "研修はいつ",
+    "ﾊﾞｯｸｱｯﾌﾟはどこに保存",
+    "犬",
+    "プロジェクターを予約したい",
+    "領収書の送り先",
+    "ห้องสมุดเปิดกี่โมง",
+    "ตรวจวาล์วหม้อไอน้ำ",
+    "อบรมพนักงานวันไหน",
+    "ข้อมูลสำรองอยู่ที่ไหน",
+    "แมว",
+    "จองโปรเจคเตอร์",
+    "ส่งใบเสร็จ",
+]
+
+
+def test_questions_without_spaces_find_the_note_that_answers_them() -> None:
+    """BM25 as the store has it."""
+    notes = [lexical.document_vector(lexical.terms(note)) for note in NOTES]
+    held = Counter(index for note in notes for index in note.indices.tolist())
+    idf = {index: math.log(1 + (len(notes) - n + 0.5) / (n + 0.5)) for index, n in held.items()}
+
+    def score(question: str, note: lexical.Sparse) -> float:
+        asked = set(lexical.terms(question).tolist())
+        weights = zip(note.indices.tolist(), note.values.tolist(), strict=True)
+        return sum(idf[index] * weight for index, weight in weights if index in asked)
+
+    firsts = [max(range(len(notes)), key=lambda at: score(question, notes[at])) for question in QUESTIONS]
+    assert sum(first == at for at, first in enumerate(firsts)) >= 20
 
 
 def test_packing_loses_nothing() -> None:
