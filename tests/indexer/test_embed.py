@@ -161,4 +161,4 @@ def test_damaged_weights_are_refused(tmp_path: Path) -> None:
 def test_a_model_of_another_kind_is_refused_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "llama"}')
     with pytest.raises(EmbedderUnusable, match=r"BERT-like.*'llama'.*ollama"):
-        graph.build(tmp_path)
+        graph.build(tmp_path, "int8")
