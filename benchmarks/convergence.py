@@ -9,7 +9,6 @@ import os
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from functools import partial
 
 from tests.indexer.converging import Outcome, outcomes

@@ -65,9 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     reindex = command("reindex", "read documents again, whatever their time stamps say")
     reindex.add_argument("path", nargs="?", metavar="PATH", help="a file or folder (default: all)")
 
-    forget = command(
-        "forget", "take a folder or file out of the index until it is added again; no file is touched"
-    )
+    forget = command("forget", "take a folder or file out of the index until it is added again; no file is touched")
     forget.add_argument("path", metavar="PATH")
 
     command("pause", "stop indexing until `tandem resume`; search goes on", json_=False)

@@ -214,7 +214,7 @@ class _Parts:
     async def _onnx(self, name: str, precision: str) -> tuple[Embedder, Path]:
         from indexer.embed import onnx
 
-        cache = _cache_folder()
+        cache = models_folder()
         load = partial(
             onnx.load,
             name,
@@ -270,7 +270,8 @@ async def _mark_stale(catalog: Catalog) -> None:
     catalog.set_meta("versions", versions)
 
 
-def _cache_folder() -> Path:
+def models_folder() -> Path:
+    """Where the graphs made from weights are kept."""
     from platformdirs import user_cache_path
 
     return user_cache_path("tandem", appauthor=False) / "models"

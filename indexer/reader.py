@@ -84,9 +84,11 @@ def main() -> None:
         return
     _send(answers, encode(Ready()))
     own_bytes = _bytes()
-    while select.select([paths], [], [], setting.limits.idle_s)[0] and (path := _frame(paths)) is not None:
+    idle_s: float | None = None  # it was started for a file: that one it waits for, however late
+    while select.select([paths], [], [], idle_s)[0] and (path := _frame(paths)) is not None:
         _allow_cpu(setting.limits.cpu_s)
         _send(answers, _answer(os.fsdecode(path), setting))
+        idle_s = setting.limits.idle_s
         if swollen(_bytes(), own_bytes, setting.limits):
             break
     # At once: to the parent the end of stdout is to mean that the status is there.

@@ -42,16 +42,16 @@ def _weights(name: str, folder: Path | None) -> tuple[str | None, Path | None]:
     """(sha256, where they are) without a download. Raises EmbedderUnusable or EmbedderAway where they are not right."""
     from indexer.embed import weights
 
-    if folder is None and weights._package(name) is None:  # pyright: ignore[reportPrivateUsage]
+    if folder is None and weights.package(name) is None:
         return None, None
     found = weights.find(name, folder)
     return found.sha256, found.folder
 
 
 def _graph(what: str, sha256: str, precision: str) -> Check:
-    from bridge.opening import _cache_folder  # pyright: ignore[reportPrivateUsage]
+    from bridge.opening import models_folder
 
-    cache = _cache_folder()
+    cache = models_folder()
     if any(cache.glob(f"{sha256[:16]}-{precision}-*.onnx")):
         return Check("model", "ok", f"{what}, {precision}, ready in {cache}")
     if not os.access(existing(cache), os.W_OK | os.X_OK):

@@ -53,8 +53,8 @@ def find(name: str, folder: Path | None) -> Weights:
 def _place(name: str, folder: Path | None) -> Path:
     if folder is not None:
         source, place = "TANDEM_EMBED_MODEL", folder
-    elif (package := _package(name)) is not None:
-        source, place = "the installed package", package
+    elif (installed := package(name)) is not None:
+        source, place = "the installed package", installed
     else:
         source, place = "the hub", _download(name)
     missing = [file for file in FILES if not (place / file).is_file()]
@@ -70,7 +70,7 @@ def tokenizer(folder: Path | None) -> Path:
     return _place("all-MiniLM-L6-v2", folder) / "tokenizer.json"
 
 
-def _package(name: str) -> Path | None:
+def package(name: str) -> Path | None:
     if (module := _PACKAGES.get(name)) is None:
         return None
     # Found, not imported: its __init__ wants sentence-transformers, hence torch.

@@ -18,12 +18,13 @@ VERSION = 2
 
 # Each but `text` is the name of the module that reads it.
 _Format = Literal[
-    "text", "markdown", "code", "delimited", "jsontext",
+    "text", "markdown", "rst", "code", "delimited", "jsontext",
     "html", "pdf", "docx", "pptx", "xlsx", "notebook", "epub", "eml", "rtf",
 ]  # fmt: skip
 _SUFFIXES: dict[_Format, str] = {
     "markdown": "md markdown mdx mkd",
-    "text": "txt text rst adoc org tex log yaml yml toml ini cfg conf env properties xml srt vtt diff patch",
+    "rst": "rst",
+    "text": "txt text adoc org tex log yaml yml toml ini cfg conf env properties xml srt vtt diff patch",
     "delimited": "csv tsv",
     "jsontext": "json jsonl ndjson",
     "code": "py pyi pyw js mjs cjs jsx ts mts cts tsx vue svelte go rs java kt kts scala c h cc cpp cxx hpp hh cs"
@@ -43,7 +44,7 @@ _FORMATS: dict[str, _Format] = {
     f".{suffix}": found for found, suffixes in _SUFFIXES.items() for suffix in suffixes.split()
 }
 # What is read as text first; the others get the bytes.
-_WRITTEN = ("text", "markdown", "code", "delimited", "jsontext")
+_WRITTEN = ("text", "markdown", "rst", "code", "delimited", "jsontext")
 _NAMES: dict[_Format, str] = {
     "html": "HTML",
     "pdf": "a PDF",

@@ -34,6 +34,7 @@ _HIGH = re.compile(rb"[\x80-\xff]+")
 _KANJI_IN = (b"\x1b$B", b"\x1b$@")
 _SAMPLE_BYTES = 32_768
 _MANY_CONTROLS = 0.01
+_NOTE_BYTES = 512  # so small a file, valid UTF-8 without a NUL, is text whatever signs it holds
 
 
 def decode(data: bytes) -> str:
@@ -53,7 +54,7 @@ def decode(data: bytes) -> str:
         text = data.decode()
     except UnicodeDecodeError:
         return _decode_older(data, controls)
-    if controls > 0.05 or _named(data):
+    if (controls > 0.05 and (len(data) > _NOTE_BYTES or b"\0" in data)) or _named(data):
         return _decode_utf16(data)
     return _seven_bit_japanese(data) or text
 

@@ -36,6 +36,8 @@ from tests.indexer.unruly import User
 _LONGEST_SILENCE_S = LIMIT_S + 15
 _MOST_LIVES = 4  # that are killed
 _END_S = 10
+_ANY_TIME, _THE_END = "any time", "the end"  # what no life says
+_OFTEN = ("reads", "has-read")  # once for each file
 _NOT_HERE = 77
 _HERE = Path(__file__).parent.parent.parent
 _SUBREAPER, _DROP_FROM_BOUNDING_SET, _LAST_CAPABILITY = 36, 24, 63
@@ -90,6 +92,8 @@ def converge(seed: int, mode: Mode, place: Path, fast: Path) -> Outcome:
             trial.live()
             for _ in range(dice.choice([0, 0, 1, 5, 20])):
                 user.act()
+            for path in dice.choices(user.all(False) or [user.root], k=dice.choice([0, 1, 3])):
+                user.meddle(str(path))
         trial.live_to_the_end()
         counts = trial.compare()
     except _Wrong as wrong:
@@ -119,11 +123,13 @@ class _Trial:
         self.differences: list[str] = []
 
     def live(self) -> None:
-        """A life that is killed at some moment: at some word of it, or a little later, or at any time."""
+        """A life that is killed at a word of it, or a little later, or at any time; or comes to its end."""
         dice = self.user.dice
-        words = dice.choice([1, 2, 3, 5, 10, 30, 10**9])
+        last = dice.choice(["reads", "has-read", "has-embedded", "has-embedded", _ANY_TIME, _THE_END, _THE_END])
+        words = dice.choice([1, 1, 2, 5, 20]) if last in _OFTEN else dice.choice([1, 1, 1, 2])
         wait_s = dice.choice([0, 0.003, 0.02, 0.1]) * dice.random()
-        until = time.monotonic() + (5 if words < 10**9 else dice.choice([0.05, 0.5, 2]) * dice.random())
+        any_time_s = dice.choice([0.05, 0.5, 2]) * dice.random()
+        until = time.monotonic() + (any_time_s if last == _ANY_TIME else 5 if self.mode == "once" else 2)
         pid, life = self._begin(None)
         with closing(life):
             while words and (left_s := until - time.monotonic()) > 0:
@@ -132,14 +138,14 @@ class _Trial:
                     return self._ended(pid)
                 self._meanwhile(word)
                 if word:
-                    words -= 1
-                    life.sendall(b".")
+                    words -= word.partition(" ")[0] == last
+                    if words or wait_s:
+                        life.sendall(b".")
             time.sleep(wait_s)
             os.kill(pid, signal.SIGKILL)
         self._bury()
         self.kills += 1
-        if dice.random() < 0.5:
-            self._look_at_the_dead()
+        self._look_at_the_dead()
         return None
 
     def live_to_the_end(self) -> None:
@@ -195,7 +201,7 @@ class _Trial:
     def _meanwhile(self, word: str | None) -> None:
         dice = self.user.dice
         what, _, path = (word or "").partition(" ")
-        if path and dice.random() < (0.2 if what == "has-read" else 0.1):
+        if path and dice.random() < (0.3 if what == "has-read" else 0.1):
             self.user.meddle(path)
         elif dice.random() < (0.1 if word else 0.7):
             for _ in range(dice.choice([1, 1, 1, 3, 10])):
@@ -289,7 +295,7 @@ def main() -> None:
     memory = Path("/dev/shm")
     for seed in map(int, sys.argv[2:]):
         with (
-            tempfile.TemporaryDirectory(prefix="tandem-") as place,
+            tempfile.TemporaryDirectory(prefix="tandem-", ignore_cleanup_errors=True) as place,
             tempfile.TemporaryDirectory(prefix="tandem-", dir=memory if memory.is_dir() else None) as fast,
         ):
             outcome = converge(seed, mode, Path(place).resolve(), Path(fast).resolve())

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from qdrant_edge import EdgeShard, ScrollRequest
+from qdrant_edge import ScrollRequest
 
 from indexer import lexical
 from indexer.embed import Vectors
 from indexer.records import chunk_id, document_id, vector_key
+from indexer.store import edge
 from tests.indexer.embedders import WordEmbedder
 
 _CHUNK = "id, ordinal, start, end, start_line, end_line, page, heading, text, terms, vector"
@@ -128,7 +129,7 @@ def _chunks(db: sqlite3.Connection, document: int) -> tuple[Sequence[Any], ...]:
 def _points(store: Path) -> dict[int, Point]:
     points: dict[int, Point] = {}
     for folder in store.glob("*") if store.is_dir() else ():
-        shard = EdgeShard.load(str(folder))
+        shard = edge._shard(folder, 64)
         records, more = shard.scroll(ScrollRequest(limit=10**6, with_payload=True, with_vector=True))
         assert more is None
         points |= {int(record.id): _point(record) for record in records}

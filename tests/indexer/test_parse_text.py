@@ -247,3 +247,15 @@ def test_a_file_of_one_endless_thing_is_read_in_no_time(line: str) -> None:
     source = line * (100_000 // len(line))
     assert parse(Path("a.md"), source.encode()).text == source
     assert rst.parse(source).text == source
+
+
+def test_a_note_of_odd_signs_is_text_and_a_large_file_of_them_is_not(tmp_path: Path) -> None:
+    odd = "The quic\b\b\b\b\b\bk fo\a\a\a\a\a\a\a\a\a\a\a\ax \x01\x02\x03\x04\x05\x06\x0e\x0f"
+    assert decode(odd.encode()) == odd
+    with pytest.raises(Unreadable):
+        decode(odd.encode() * 50)
+
+
+def test_an_rst_file_has_the_headings_of_its_lines() -> None:
+    document = parse(Path("guide.rst"), b"Guide\n=====\n\nText.\n\nPipes\n-----\n\nMore text.\n")
+    assert [(heading.title, heading.level) for heading in document.headings] == [("Guide", 1), ("Pipes", 2)]

@@ -51,17 +51,26 @@ class User:
         self.did.append(f"{operation.__name__.strip('_')} {told or ''}{refused}".replace("\n", "\\n"))
 
     def meddle(self, path: str) -> None:
-        """Changes this very file at once, as if nothing had been: of the same size and under its old time stamp."""
+        """Changes this very file at once, as if nothing had been: of the same size and under its old time stamp. Or
+        locks it in, or takes it away."""
+        kind = self.dice.random()
         with suppress(OSError):
-            _in_disguise(self, Path(path))
-            self.did.append(f"meddle with {path}".replace("\n", "\\n"))
+            if kind < 0.8:
+                _in_disguise(self, Path(path))
+            elif kind < 0.9 and Path(path).parent != self.root:
+                Path(path).parent.chmod(0)
+            else:
+                Path(path).rename(self.outside / f"{self.count}-{Path(path).name}")
+            self.did.append(f"meddle {kind:.1f} with {path}".replace("\n", "\\n"))
 
     def settle(self) -> None:
-        """Every folder may be entered again: what cannot be listed is kept as it was by intent."""
+        """Every folder may be entered again: what cannot be listed is kept as it was by intent. The others are left
+        alone, as a look at them might find what was missed."""
         waiting = [self.root]
         while waiting:
             folder = waiting.pop()
-            folder.chmod(0o755)
+            if not os.access(folder, os.R_OK | os.X_OK):
+                folder.chmod(0o755)
             with os.scandir(folder) as entries:
                 waiting += [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
 
