@@ -48,8 +48,12 @@ class Keeping:
         return self._catalog.meta("paused")
 
     def pause(self, since: str) -> None:
-        """Ends the run under way; what it has recorded stays."""
+        """What the run under way has recorded stays."""
         self._catalog.set_meta("paused", since)
+        self.interrupt()
+
+    def interrupt(self) -> None:
+        """Ends the run under way; the next one looks at everything."""
         if self._under_way:
             self._under_way.cancel()
 
@@ -76,13 +80,14 @@ class Keeping:
                 if self.paused:
                     self.begins, dirty = False, None
                     await self._until_resumed()
-                if dirty is None:
-                    await self.look_again()
-                    rescan = anyio.current_time() + RESCAN_S
+                looked, dirty = dirty, None
                 try:
                     with anyio.CancelScope() as self._under_way:
-                        _tell(await self._indexer.sync(dirty))
-                        self.problem, failures, dirty = None, 0, None
+                        if looked is None:
+                            await self.look_again()
+                            rescan = anyio.current_time() + RESCAN_S
+                        _tell(await self._indexer.sync(looked))
+                        self.problem, failures = None, 0
                         dirty = await self._next(self.watch, rescan)
                     continue
                 except INDEX_FAILS as error:
@@ -95,7 +100,7 @@ class Keeping:
                     self.problem = f"indexing failed and is tried again ({type(error).__name__}: {error})"
                 self.begins = False
                 await anyio.sleep(_RETRIES_S[min(failures, len(_RETRIES_S) - 1)])
-                dirty, failures = None, failures + 1
+                failures += 1
 
     async def _next(self, watch: Watch, rescan: float) -> set[str] | None:
         """What to look at next: these paths, or everything. Until then the index grows, or is tidied."""

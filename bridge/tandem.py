@@ -11,7 +11,6 @@ from pathlib import Path
 
 import anyio
 import anyio.abc
-import anyio.to_thread
 import msgspec
 
 from bridge.answer import Limits, Route, answering
@@ -175,12 +174,15 @@ class Tandem:
     async def forget(self, path: str) -> int:
         _check(path, None)
         roots = self._catalog.roots()
-        if not any(scan.beneath(path, root) or scan.beneath(root, path) for root in roots):
+        # As it was named, or as the folder was resolved when it was added.
+        places = [path, str(Path(path).resolve())]
+        place = next((one for one in places if _meets(one, roots)), None)
+        if place is None:
             raise BadInput(f"{path} lies in none of the index's folders ({', '.join(roots) or 'there are none'})")
-        gone = await anyio.to_thread.run_sync(self._catalog.forget_for_good, path)
+        self.keeping.interrupt()  # it may have listed what is forgotten now
+        gone = await self.indexer.forget(place)
         await self.keeping.look_again()
-        await self.indexer.forgotten()
-        return len(gone)
+        return gone
 
     async def pause(self) -> None:
         self.keeping.pause(_iso(time.time()))
@@ -273,6 +275,10 @@ def _check(text: str, within: str | None) -> None:
         (text + (within or "")).encode()
     except UnicodeEncodeError as error:
         raise BadInput("the query was expected to be Unicode text; it holds half a surrogate pair") from error
+
+
+def _meets(path: str, roots: Sequence[str]) -> bool:
+    return any(scan.beneath(path, root) or scan.beneath(root, path) for root in roots)
 
 
 def _iso(seconds: float) -> str:

@@ -147,12 +147,15 @@ class Indexer:
                 seconds=round(time.monotonic() - began, 3),
             )
 
-    async def forgotten(self) -> None:
-        """Documents were taken out of the catalog: what derives from them goes too."""
+    async def forget(self, path: str) -> int:
+        """Takes a root, or something within one, out of the index, and all that derives from it. How many documents
+        went. Waits for a run under way, which may have listed them."""
         async with self._one_run:
+            gone = await _in_thread(self._catalog.forget_for_good, path)
             await self._settle()
             self._unused_vectors = True
         await self.purge()
+        return len(gone)
 
     async def purge(self) -> None:
         """Drops the vectors that no document uses and the store's dead points. For quiet times: until then a file
