@@ -35,6 +35,7 @@ logger = logging.getLogger("tandem.index")
 CHUNK_TOKENS = 240
 OVERLAP_TOKENS = 40
 _RECORD_EVERY_S = 2.0
+_TICK_S = 0.02  # a time stamp may be that much older than the change
 _RACY_NS = 2_000_000_000  # a file system's clock may be this coarse (FAT)
 
 Read = Callable[[str], Awaitable[Reading]]
@@ -65,7 +66,7 @@ class _Tally:
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """`at`: as for `_Read`."""
+    """`at`: as for `_Read`; 0: it is to be read again at the next look at it."""
 
     path: str
     stat: Stat
@@ -186,8 +187,9 @@ class Indexer:
             found = await _in_thread(scan, roots, excluded)
         else:
             found = await _in_thread(look, paths, roots, excluded)
+        found = _spelt_out(found)
+        seen = found.files
         known = await _in_thread(self._catalog.known)
-        seen = {_readable(path): stat for path, stat in found.files.items()}
         changed = [path for path, stat in sorted(seen.items()) if not _same(known.get(path), stat)]
         still_failed = sum(known[path].state == "failed" for path in seen.keys() - set(changed))
         run = _Run(known, seen, _Tally(unchanged=len(seen) - len(changed) - still_failed, failed=still_failed))
@@ -271,12 +273,11 @@ class Indexer:
     async def _failed(self, path: str, run: _Run, reason: str, at: float) -> _Failure | None:
         """What failed may be another file than the one that was seen, which may come back as it was."""
         try:
-            now, allowed = await _in_thread(_stat_now, path)
+            now, settled = await _in_thread(_since, path, at, self._catalog.roots())
         except OSError:
             return None  # the next look finds it gone, or its folder closed
         if now == run.seen[path]:
-            # Who may read it is not told by its stat alone, but by the folders above it too: it is tried at each look.
-            return _Failure(path, now, reason, at if allowed else 0)
+            return _Failure(path, now, reason, at if settled else 0)
         run.seen[path] = now
         run.moved.add(path)
         return None
@@ -414,6 +415,15 @@ def _readable(path: str) -> str:
     return path.encode(errors="backslashreplace").decode()
 
 
+def _spelt_out(found: Seen) -> Seen:
+    return Seen(
+        files={_readable(path): stat for path, stat in found.files.items()},
+        unlisted=tuple(map(_readable, found.unlisted)),
+        left_out={_readable(path): _readable(why) for path, why in found.left_out.items()},
+        looked=frozenset(map(_readable, found.looked)),
+    )
+
+
 def _touched(item: _Read | _Failure, known: Mapping[str, Known]) -> bool:
     """The same content under a new time stamp."""
     if not isinstance(item, _Read) or (before := known.get(item.path)) is None:
@@ -429,10 +439,13 @@ def _not_in(looked: Collection[str], paths: Iterable[str]) -> list[str]:
     return [path for path in paths if not any(beneath(path, place) for place in looked)]
 
 
-def _stat_now(path: str) -> tuple[Stat, bool]:
-    """And whether we may read it."""
+def _since(path: str, at: float, roots: Collection[str]) -> tuple[Stat, bool]:
+    """What it is now, and whether the folders above it are as they were at that time: one that was closed or moved away
+    for a moment has left no trace in the file's own stat. Raises OSError."""
     now = os.lstat(path)
-    return Stat(now.st_size, now.st_mtime_ns, now.st_ctime_ns, now.st_ino), os.access(path, os.R_OK)
+    above = [folder for folder in map(str, Path(path).parents) if any(beneath(folder, root) for root in roots)]
+    newest = max((os.lstat(folder).st_ctime_ns for folder in above), default=0)
+    return Stat(now.st_size, now.st_mtime_ns, now.st_ctime_ns, now.st_ino), newest < (at - _TICK_S) * 1e9
 
 
 def _same(known: Known | None, stat: Stat) -> bool:

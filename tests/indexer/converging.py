@@ -45,8 +45,7 @@ _SUBREAPER, _DROP_FROM_BOUNDING_SET, _LAST_CAPABILITY = 36, 24, 63
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one seed. `differences`: where the index was wrong, in words; `did`: what was done to those files
-    before."""
+    """What became of one seed. `differences`: where the index was wrong, in words; `did`: what was done before."""
 
     seed: int
     mode: Mode
@@ -92,7 +91,7 @@ def converge(seed: int, mode: Mode, place: Path, fast: Path) -> Outcome:
             trial.live()
             for _ in range(dice.choice([0, 0, 1, 5, 20])):
                 user.act()
-            for path in dice.choices(user.all(False) or [user.root], k=dice.choice([0, 1, 3])):
+            for path in user.all(False)[: dice.choice([0, 1, 3])]:
                 user.meddle(str(path))
         trial.live_to_the_end()
         counts = trial.compare()
@@ -107,7 +106,7 @@ def converge(seed: int, mode: Mode, place: Path, fast: Path) -> Outcome:
         **counts,
         seconds=round(time.monotonic() - began, 2),
         differences=trial.differences,
-        did=list(_about(user.did, trial.differences))[-40:],
+        did=[line.encode(errors="backslashreplace").decode() for line in user.did] if trial.differences else [],
     )
 
 
@@ -263,14 +262,6 @@ def _heard(life: socket.socket, within_s: float) -> str | None:
         return os.fsdecode(life.recv(8192))
     except ConnectionResetError:
         return ""
-
-
-def _about(did: Sequence[str], differences: Sequence[str]) -> Iterator[str]:
-    names = {Path(part).name for one in differences for part in one.split("'") if part.startswith("/")}
-    for line in did:
-        told = line.encode(errors="backslashreplace").decode()
-        if any(name in told for name in names):
-            yield told
 
 
 def give_up_privileges() -> None:

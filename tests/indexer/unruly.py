@@ -17,7 +17,7 @@ _WORDS = "lantern candle torch yard harbour winter ledger Brücke 東京 café r
 _STEMS = ("a", "b", "Notes", "Übung", "e\u0301t\u00e9", "日本 語", "two\nlines", "-dash", "it's", "zeta")
 _SUFFIXES = (".md", ".md", ".md", ".txt", ".txt", ".py", ".py", ".zzz", "", ".csv", ".html", ".json")
 _FOLDERS = ("d1", "d2", "deep", "ein Ordner", "Δ", "node_modules", ".hidden", "build")
-_SECRETS = (".env", "id_rsa", "secrets.json", "key.pem", ".npmrc", "prod.env")
+_SECRETS = (os.fsdecode(b"caf\xe9.env"), ".env", "id_rsa", "secrets.json", "key.pem", ".npmrc", "prod.env")
 _IGNORE_LINES = (
     *("*.md", "d1/", "b.*", "!b.md", "/Notes.txt", "build", "deep/*", "!deep/a.md", "*.py", "**/d2/*.txt", "# none"),
     *("!.env", "!.hidden/", "!node_modules", "*~", "日*"),
@@ -31,7 +31,7 @@ class User:
 
     def __init__(self, root: Path, outside: Path, dice: random.Random) -> None:
         self.root, self.outside, self.dice = root, outside, dice
-        self.did: deque[str] = deque(maxlen=4000)
+        self.did: deque[str] = deque(maxlen=200)
         self.count = 0
         # The last thing done: who has indexed it has heard of all before. No line in an ignore file names it.
         self.mark = root / "the last of all.rst"
@@ -75,6 +75,7 @@ class User:
                 waiting += [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
 
     def leave_mark(self) -> None:
+        self.mark.unlink(missing_ok=True)
         _put(self.mark, f"The mark after {self.count} things done.".encode())
 
     # --- the dice
