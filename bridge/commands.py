@@ -137,6 +137,7 @@ async def _opened(settings: Settings) -> AsyncGenerator[Service]:
 
     with traced(settings, "tandem") as traces:
         async with opened(settings, traces) as tandem:
+            await tandem.filled()
             yield tandem
 
 
@@ -224,6 +225,8 @@ async def _migrate(arguments: argparse.Namespace, settings: Settings) -> None:
     moved = await migrate(settings)
     if arguments.json:
         _say_json(moved)
+    elif moved.source == moved.target and not moved.embedded_chunks:
+        _say(f"nothing to move: {moved.chunks} chunks are in {moved.target}")
     else:
         _say(f"{moved.chunks} chunks moved from {moved.source} to {moved.target}; {moved.embedded_chunks} embedded")
 

@@ -3,6 +3,7 @@
 import logging
 import sys
 import time
+from contextlib import suppress
 
 import anyio
 import anyio.abc
@@ -11,7 +12,7 @@ from bridge.progress import in_words
 from indexer.catalog import Catalog
 from indexer.embed import EmbedderAway, EmbedderUnusable
 from indexer.hits import Summary
-from indexer.pipeline import Indexer
+from indexer.pipeline import Indexer, Interrupted
 from indexer.sandbox import NoReader
 from indexer.search import Index
 from indexer.store import StoreAway
@@ -53,7 +54,8 @@ class Keeping:
         self.interrupt()
 
     def interrupt(self) -> None:
-        """Ends the run under way; the next one looks at everything."""
+        """Ends the run under way, whoever began it; the next one looks at everything."""
+        self._indexer.interrupt()
         if self._under_way:
             self._under_way.cancel()
 
@@ -90,6 +92,8 @@ class Keeping:
                         self.problem, failures = None, 0
                         dirty = await self._next(self.watch, rescan)
                     continue
+                except Interrupted:
+                    continue
                 except INDEX_FAILS as error:
                     if not failures:
                         logger.warning("indexing waits: %s", error)
@@ -106,10 +110,16 @@ class Keeping:
         """What to look at next: these paths, or everything. Until then the index grows, or is tidied."""
         asleep = _asleep_s()
         while self._indexer.growth and not watch.pending and anyio.current_time() < rescan:
-            await self._grow()
+            try:
+                await self._grow()
+            except INDEX_FAILS as error:
+                self.problem = f"the index that grows waits: {error}"
+                rescan = min(rescan, anyio.current_time() + _RETRIES_S[-1])
+                break
         with anyio.move_on_after(_QUIET_S):
             return await watch.dirty()
-        await self._indexer.purge()
+        with suppress(*INDEX_FAILS):  # it is only tidying
+            await self._indexer.purge()
         # However busy or quiet the folders are, all of them are looked at from time to time; and after a sleep of the
         # machine, through which a disk may have come or gone without an event.
         while (left_s := rescan - anyio.current_time()) > 0 and _asleep_s() - asleep < _SLEPT_S:
@@ -128,7 +138,11 @@ class Keeping:
 
     async def _retire(self, former: Index) -> None:
         await anyio.sleep(_RETIRE_S)
-        await retire(self._catalog, former)
+        try:
+            await retire(self._catalog, former)
+        except Exception:
+            # Nothing hangs on it but room on the disk.
+            logger.exception("what is left of a former index is removed at the next start")
 
     async def _until_resumed(self) -> None:
         while self.paused:

@@ -1,5 +1,6 @@
 """The index as a whole: moved to another store or model, kept in one file, made again from it."""
 
+import os
 import shutil
 import sqlite3
 from contextlib import closing
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bridge.folder import Folder, holding
-from bridge.service import BadInput
+from bridge.service import BadInput, Unavailable
 from bridge.settings import Settings
 from bridge.tandem import opened
 from indexer.schema import SCHEMA, copied
@@ -29,6 +30,8 @@ async def migrate(settings: Settings) -> Moved:
     raises; stopped half-way, it goes on from there."""
     with holding(Folder(settings.data)):
         async with opened(settings, Off()) as tandem:
+            if tandem.problem:
+                raise Unavailable(tandem.problem)
             before = await tandem.status()
             embedded = await tandem.grown()
             after = await tandem.status()
@@ -59,14 +62,37 @@ def restore(settings: Settings, file: Path) -> None:
     with holding(folder):
         if folder.catalog.exists():
             raise BadInput(f"{settings.data} holds an index already; name another folder with --data")
-        try:
-            with closing(sqlite3.connect(f"{file.expanduser().absolute().as_uri()}?mode=ro", uri=True)) as kept:
-                (schema,) = kept.execute("PRAGMA user_version").fetchone()
-                kept.execute("SELECT count(*) FROM documents").fetchone()
-        except sqlite3.Error as error:
-            raise BadInput(f"{file} was expected to be a backup by `tandem backup`: {error}") from error
-        if not 0 < schema <= SCHEMA:
-            raise BadInput(f"{file} was made by another version of Tandem (tables {schema}, here {SCHEMA})")
         beside = folder.catalog.with_suffix(".restored")
-        shutil.copyfile(file.expanduser(), beside)
-        beside.replace(folder.catalog)
+        try:
+            _check(file.expanduser().absolute())
+            copied(file.expanduser().absolute(), beside)
+            _make_own(beside)
+            # Of an index that was here before; SQLite would replay the first two into this one.
+            for rest in (*folder.data.glob(f"{folder.catalog.name}-*"), *folder.data.glob(f"{beside.name}-*")):
+                rest.unlink()
+            shutil.rmtree(folder.stores, ignore_errors=True)
+            with beside.open("rb") as made:
+                os.fsync(made.fileno())
+            beside.replace(folder.catalog)
+        except (sqlite3.Error, OSError) as error:
+            beside.unlink(missing_ok=True)
+            raise BadInput(f"{file} was expected to be a backup by `tandem backup`: {error}") from error
+
+
+def _check(file: Path) -> None:
+    with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as kept:
+        (schema,) = kept.execute("PRAGMA user_version").fetchone()
+        kept.execute("SELECT count(*) FROM documents").fetchone()
+    if not 0 < schema <= SCHEMA:
+        raise BadInput(f"{file} was made by another version of Tandem (tables {schema}, here {SCHEMA})")
+
+
+def _make_own(file: Path) -> None:
+    """The copy has no store yet, and must not take that of the original for its own."""
+    with closing(sqlite3.connect(file)) as db:
+        db.execute("DELETE FROM meta WHERE key = 'name'")
+        if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'generations'").fetchone():
+            db.execute("UPDATE generations SET filled = -1 WHERE state = 'answers'")
+            db.execute("DELETE FROM generations WHERE state != 'answers'")
+        db.commit()
+        db.execute("PRAGMA journal_mode = DELETE")

@@ -7,7 +7,7 @@ import logging
 import shutil
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -57,7 +57,6 @@ async def open_index(
     Raises EmbedderAway, EmbedderUnusable, StoreAway or StoreUnusable where nothing can answer.
     """
     parts = _Parts(settings, folder, catalog, stack, background)
-    await parts.remove_retired()
     answers = next((one for one in catalog.generations() if one.state == "answers"), None)
     try:
         wanted = await parts.wanted(answers)
@@ -69,7 +68,9 @@ async def open_index(
         if answers is None or (answers.place == _place(settings) and _same_model(settings, answers)):
             raise
         opened = await parts.as_it_was(answers, str(error))
-    await _mark_stale(catalog)
+    catalog.retire_all_but({one.id for one in parts.open})
+    await parts.remove_retired()
+    _mark_stale(catalog)
     return opened
 
 
@@ -80,6 +81,8 @@ class _Parts:
     catalog: Catalog
     stack: AsyncExitStack
     background: bool
+    open: list[Generation] = field(default_factory=list[Generation])
+    """Those that this process keeps in step."""
 
     async def wanted(self, answers: Generation | None) -> _Wanted:
         recorded = None
@@ -90,16 +93,16 @@ class _Parts:
 
     async def as_wanted(self, answers: Generation | None, wanted: _Wanted) -> Opened:
         """The usual case: one generation. Where its store has lost points it is filled again."""
+        new = False
         if answers is None:
             _, chunks = self.catalog.counts()
-            if not chunks:
-                # Points of a catalog that is lost: nobody knows them, and they would crowd out those that count.
-                shutil.rmtree(self.folder.stores, ignore_errors=True)
+            # Whatever lies there is of a catalog that is lost, or of another one.
+            shutil.rmtree(self.folder.stores, ignore_errors=True)
             answers = self._begin(wanted, "answers", -1 if chunks else COMPLETE)
-        for other in self.catalog.generations():
-            if other.id != answers.id:  # the settings have been set back
-                await self._remove(other)
-        store = await self.stack.enter_async_context(self._store(answers))
+            new = True
+        store = await self._opened(answers)
+        if new:
+            await store.publish()
         index = Index(self.catalog, store, wanted.embedder)
         filled = answers.filled
         if filled == COMPLETE and await store.count() < self.catalog.counts()[1]:
@@ -110,68 +113,81 @@ class _Parts:
 
     async def beside(self, answers: Generation, wanted: _Wanted) -> Opened:
         """Another model or store: what was goes on answering while the new one grows."""
-        grows = None
-        for other in self.catalog.generations():
-            if other.id == answers.id:
-                continue
-            if _fits(other, wanted):
-                grows = other
-            else:
-                await self._remove(other)
-        grows = grows or self._begin(wanted, "grows", -1)
-        store = await self.stack.enter_async_context(self._store(grows))
+        begun = [one for one in self.catalog.generations() if one.state == "grows" and _fits(one, wanted)]
+        grows = begun[0] if begun else self._begin(wanted, "grows", -1)
+        store = await self._opened(grows)
         growing = Index(self.catalog, store, wanted.embedder)
         growth = Growth(growing, grows, grows.filled)
         try:
-            old_store = await self.stack.enter_async_context(self._store(answers))
+            old_store = await self._opened(answers)
         except (StoreAway, StoreUnusable) as error:
             # Nothing is lost: texts and vectors are in the catalog.
             logger.warning("%s; the index is built again in %s", error, store.label)
+            self.catalog.let_answer(grows.id, grows.filled)
             return Opened(growing, growth, wanted.tokenizer)
         return Opened(Index(self.catalog, old_store, await self._former(answers)), growth, wanted.tokenizer)
 
     async def as_it_was(self, answers: Generation, problem: str) -> Opened:
         from indexer.embed import weights
 
-        store = await self.stack.enter_async_context(self._store(answers))
+        store = await self._opened(answers)
         index = Index(self.catalog, store, await self._former(answers))
         return Opened(index, None, weights.tokenizer(self.settings.embed_model), problem)
 
     async def remove_retired(self) -> None:
         for one in self.catalog.generations():
-            if one.state == "retired":
-                await self._remove(one)
+            if one.state != "retired":
+                continue
+            try:
+                await self._discard(one)
+            except (StoreAway, OSError) as error:
+                logger.warning("what is left of a former index could not be removed, which is tried again: %s", error)
+            else:
+                self.catalog.drop_generation(one.id)
 
-    async def _remove(self, generation: Generation) -> None:
-        try:
-            async with self._store(generation) as store:
-                await store.destroy()
-        except (StoreAway, StoreUnusable) as error:
-            logger.warning("what is left of a former index could not be removed, which is tried again: %s", error)
-            return
-        self.catalog.drop_generation(generation.id)
+    async def _opened(self, generation: Generation) -> Store:
+        store = await self.stack.enter_async_context(self._store(generation))
+        self.open.append(generation)
+        return store
 
     def _begin(self, wanted: _Wanted, state: Literal["answers", "grows"], filled: int) -> Generation:
         made_by = wanted.embedder
         return self.catalog.begin_generation(made_by.signature, made_by.dimensions, wanted.place, state, filled)
 
     def _store(self, generation: Generation) -> AbstractAsyncContextManager[Store]:
-        short = hashlib.blake2b(generation.signature.encode(), digest_size=6).hexdigest()
         if generation.place == _EMBEDDED:
             from indexer.store.edge import open_edge
 
-            return open_edge(self.folder.stores / short, generation.dimensions)
+            return open_edge(self._folder_of(generation), generation.dimensions)
         from indexer.store.server import open_server
 
-        url, name = generation.place.split(" ")
+        url, name = generation.place.split(" ", 1)
         return open_server(
             url,
             self.settings.qdrant_api_key,
-            f"{name}-{self._index_name()}-{short}",
+            self._collection_of(generation),
             generation.dimensions,
             alias=name,
             quantization=self.settings.quantization,
         )
+
+    async def _discard(self, generation: Generation) -> None:
+        if generation.place == _EMBEDDED:
+            shutil.rmtree(self._folder_of(generation), ignore_errors=True)
+            return
+        from indexer.store.server import discard
+
+        url, _ = generation.place.split(" ", 1)
+        await discard(url, self.settings.qdrant_api_key, self._collection_of(generation))
+
+    # Each generation has a place of its own: what is removed is never what another one fills.
+
+    def _folder_of(self, generation: Generation) -> Path:
+        return self.folder.stores / f"{generation.id}-{_short(generation.signature)}"
+
+    def _collection_of(self, generation: Generation) -> str:
+        name = generation.place.split(" ", 1)[1]
+        return f"{name}-{self._index_name()}-{generation.id}-{_short(generation.signature)}"
 
     def _index_name(self) -> str:
         """Two data folders may share a server and a QDRANT_COLLECTION: each has collections of its own."""
@@ -260,14 +276,19 @@ def _same_model(settings: Settings, generation: Generation) -> bool:
     return generation.signature.startswith(f"{kind}:{settings.embedding_model}@")
 
 
-async def _mark_stale(catalog: Catalog) -> None:
+def _short(signature: str) -> str:
+    return hashlib.blake2b(signature.encode(), digest_size=6).hexdigest()
+
+
+def _mark_stale(catalog: Catalog) -> None:
     """Another parser, chunker or lexical analyser: documents are read again, their vectors are kept."""
     versions = f"parse {parse.VERSION}, chunk {chunk.VERSION}, lexical {lexical.VERSION}"
     known = catalog.meta("versions")
     if known not in (None, versions):
         logger.info("the documents are read again, with the vectors they have: %s", versions)
         catalog.make_stale()
-    catalog.set_meta("versions", versions)
+    if known != versions:
+        catalog.set_meta("versions", versions)
 
 
 def models_folder() -> Path:

@@ -33,7 +33,7 @@ from bridge.settings import Settings, openai_settings, worded
 from indexer import scan, search
 from indexer.catalog import Catalog
 from indexer.hits import Found, Summary
-from indexer.pipeline import CHUNK_TOKENS, OVERLAP_TOKENS, Indexer
+from indexer.pipeline import CHUNK_TOKENS, OVERLAP_TOKENS, Indexer, Interrupted
 from indexer.sandbox import LIMITS, reading
 from indexer.store import StoreAway
 from inference_server.engines import Generate
@@ -61,7 +61,7 @@ class Tandem:
         problem: str | None = None,
     ) -> None:
         self._settings, self._catalog, self._routes, self._traces = settings, catalog, routes, traces
-        self._problem = problem
+        self.problem = problem
         self.indexer = indexer
         self.stopped = anyio.Event()
         self.keeping = Keeping(catalog, indexer, poll_all=settings.poll == "all")
@@ -76,11 +76,16 @@ class Tandem:
             await self._first_files()
             try:
                 index = self.indexer.index
-                return await search.search(index, query, limit, within=within, pending=self._pending, merge=merge)
+                found = await search.search(index, query, limit, within=within, pending=self._pending, merge=merge)
             except search.BadGlob as error:
                 raise BadInput(str(error)) from error
             except StoreAway as error:
                 raise Unavailable(str(error)) from error
+        growth = self.indexer.growth
+        if growth and growth.index is index:
+            told = f"the store is being filled again: {growth.left} chunks cannot be found yet"
+            found = replace(found, degraded=(*found.degraded, told))
+        return found
 
     def ask(
         self, question: str, within: str | None = None, session: str | None = None
@@ -117,7 +122,7 @@ class Tandem:
 
     def _warnings(self) -> Iterator[str | None]:
         catalog = self._catalog
-        yield self._problem
+        yield self.problem
         yield self.keeping.problem
         if reason := catalog.meta("held"):
             yield (
@@ -159,30 +164,31 @@ class Tandem:
         return rows
 
     async def index(self, folders: Sequence[str], accept_deletions: bool = False) -> Summary:
-        if since := self.keeping.paused:
-            raise BadInput(f"indexing is paused since {since}; nothing was changed. `tandem resume` lets it go on")
+        self._require_unpaused()
         await self.add(folders)
         return await self._synced(accept_deletions)
 
     async def reindex(self, path: str | None = None) -> Summary:
-        if since := self.keeping.paused:
-            raise BadInput(f"indexing is paused since {since}; nothing was changed. `tandem resume` lets it go on")
-        if not self._catalog.make_stale(path) and path is not None:
+        self._require_unpaused()
+        if path is None:
+            self._catalog.make_stale()
+        elif not any(self._catalog.make_stale(place) for place in _places(path)):
             raise BadInput(f"{path} holds no document of this index; `tandem ls` lists them")
         return await self._synced()
 
     async def forget(self, path: str) -> int:
-        _check(path, None)
         roots = self._catalog.roots()
-        # As it was named, or as the folder was resolved when it was added.
-        places = [path, str(Path(path).resolve())]
-        place = next((one for one in places if _meets(one, roots)), None)
+        place = next((one for one in _places(path) if _meets(one, roots)), None)
         if place is None:
             raise BadInput(f"{path} lies in none of the index's folders ({', '.join(roots) or 'there are none'})")
         self.keeping.interrupt()  # it may have listed what is forgotten now
         gone = await self.indexer.forget(place)
         await self.keeping.look_again()
         return gone
+
+    def _require_unpaused(self) -> None:
+        if since := self.keeping.paused:
+            raise BadInput(f"indexing is paused since {since}; nothing was changed. `tandem resume` lets it go on")
 
     async def pause(self) -> None:
         self.keeping.pause(_iso(time.time()))
@@ -204,10 +210,19 @@ class Tandem:
         await self.indexer.purge()
         return embedded
 
+    async def filled(self) -> None:
+        """A store that lost its points, or never had any, is filled before anybody searches in it."""
+        growth = self.indexer.growth
+        if growth and growth.index is self.indexer.index:
+            try:
+                await self.grown()
+            except Unavailable as error:
+                self.problem = f"the store could not be filled: {error}"
+
     async def _synced(self, accept_deletions: bool = False) -> Summary:
         try:
             done = await self.indexer.sync(accept_deletions=accept_deletions)
-        except INDEX_FAILS as error:
+        except (*INDEX_FAILS, Interrupted) as error:
             raise Unavailable(str(error)) from error
         if self.keeping.watch:  # the daemon lets it grow, and tidies, when nothing else is to be done
             return done
@@ -217,8 +232,15 @@ class Tandem:
         return replace(done, embedded_chunks=done.embedded_chunks + grown, seconds=seconds)
 
     async def add(self, folders: Sequence[str]) -> None:
-        """Raises BadInput, before anything is changed, where one is not a folder."""
-        roots = [_folder(folder) for folder in folders]
+        """Takes in again what was forgotten. Raises BadInput, before anything is changed, where one is not a folder."""
+        forgotten = self._catalog.forgotten()
+        again = {place for folder in folders for place in _places(folder) if place in forgotten}
+        roots = [_folder(folder) for folder in folders if again.isdisjoint(_places(folder))]
+        for root in roots:
+            if above := next((one for one in forgotten if scan.beneath(root, one)), None):
+                raise BadInput(f"{root} lies in {above}, which was forgotten: `tandem index {above}` takes it in again")
+        for place in again:
+            self._catalog.take_in(place)
         self._catalog.add_roots(roots)
         await self.keeping.look_again()
 
@@ -275,6 +297,15 @@ def _check(text: str, within: str | None) -> None:
         (text + (within or "")).encode()
     except UnicodeEncodeError as error:
         raise BadInput("the query was expected to be Unicode text; it holds half a surrogate pair") from error
+
+
+def _places(path: str) -> list[str]:
+    """As it was named, and as folders are resolved when they are added. Raises BadInput."""
+    try:
+        path.encode()
+    except UnicodeEncodeError as error:
+        raise BadInput(f"the name of {path!r} was expected to be UTF-8; rename it") from error
+    return list(dict.fromkeys((path, str(Path(path).resolve()))))
 
 
 def _meets(path: str, roots: Sequence[str]) -> bool:

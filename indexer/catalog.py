@@ -2,13 +2,13 @@
 
 A point in the store that is not a chunk here is never shown: a deletion takes effect with this file's commit.
 `doubtful` names points that may be in a store without being chunks here (a crash between the two); they are
-deleted at the next start. Two connections: one writes (a worker thread), one reads (the loop).
+deleted at the next start. One connection writes, under a lock; each thread reads by its own.
 """
 
 import shutil
 import sqlite3
 import threading
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -31,23 +31,43 @@ class Catalog:
         file.parent.mkdir(parents=True, exist_ok=True)
         self.file = file
         self._writing = threading.Lock()
+        self._own = threading.local()
+        self._readers: list[sqlite3.Connection] = []
         try:
             self._write = sqlite3.connect(file, check_same_thread=False, isolation_level=None)
             try:
                 prepare(self._write, file)
-                self._read = sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, check_same_thread=False)
             except BaseException:
                 self._write.close()
                 raise
         except (sqlite3.Error, OSError) as error:
+            remedy = f"Use another --data folder, or move {file.parent} away to build it again"
+            if shutil.disk_usage(file.parent).free < _LEAST_FREE_BYTES:
+                remedy = "Its disk is full: make room"
             raise StoreUnusable(
-                f"the catalog {file} could not be opened: {error}; nothing was changed. "
-                f"Use another --data folder, or move {file.parent} away to build it again"
+                f"the catalog {file} could not be opened: {error}; nothing was changed. {remedy}"
             ) from error
 
     def close(self) -> None:
-        self._read.close()
-        self._write.close()
+        for connection in (*self._readers, self._write):
+            connection.close()
+
+    @property
+    def _read(self) -> sqlite3.Connection:
+        """One for each thread: as long as a statement is unfinished, all others of its connection see an old state."""
+        if not hasattr(self._own, "connection"):
+            self._own.connection = sqlite3.connect(f"{self.file.as_uri()}?mode=ro", uri=True, check_same_thread=False)
+            self._readers.append(self._own.connection)
+        return self._own.connection
+
+    def _rows(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
+        try:
+            return self._read.execute(query, values).fetchall()
+        except sqlite3.DatabaseError as error:
+            raise StoreAway(
+                f"the catalog {self.file} could not be read: {error}; is its disk in order? `tandem restore` makes an "
+                "index from a backup"
+            ) from error
 
     @contextmanager
     def _transaction(self) -> Generator[sqlite3.Connection]:
@@ -80,8 +100,8 @@ class Catalog:
     # --- settings of the index itself
 
     def meta(self, key: str) -> str | None:
-        row = self._read.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        return row[0] if row else None
+        rows = self._rows("SELECT value FROM meta WHERE key = ?", (key,))
+        return rows[0][0] if rows else None
 
     def set_meta(self, key: str, value: str | None) -> None:
         with self._transaction() as db:
@@ -91,19 +111,15 @@ class Catalog:
                 db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
     def roots(self) -> list[str]:
-        return [path for (path,) in self._read.execute("SELECT path FROM roots ORDER BY path")]
+        return [path for (path,) in self._rows("SELECT path FROM roots ORDER BY path")]
 
     def add_roots(self, paths: Iterable[str]) -> None:
-        """What was forgotten at or beneath one of them is wanted again."""
-        rows = [(path,) for path in paths]
         with self._transaction() as db:
-            db.executemany("INSERT OR IGNORE INTO roots(path) VALUES (?)", rows)
-            for (path,) in rows:
-                db.execute(f"DELETE FROM forgotten WHERE {_BENEATH}", _beneath(path))
+            db.executemany("INSERT OR IGNORE INTO roots(path) VALUES (?)", [(path,) for path in paths])
 
     def devices(self) -> dict[str, str]:
         """On which device each root lay when it was last looked at, where that is known."""
-        return dict(self._read.execute("SELECT path, device FROM roots WHERE device IS NOT NULL"))
+        return dict(self._rows("SELECT path, device FROM roots WHERE device IS NOT NULL"))
 
     def set_devices(self, devices: Mapping[str, str]) -> None:
         with self._transaction() as db:
@@ -111,7 +127,12 @@ class Catalog:
 
     def forgotten(self) -> list[str]:
         """Files and folders that the user took out of the index; nothing in them is looked at."""
-        return [path for (path,) in self._read.execute("SELECT path FROM forgotten ORDER BY path")]
+        return [path for (path,) in self._rows("SELECT path FROM forgotten ORDER BY path")]
+
+    def take_in(self, path: str) -> None:
+        """What was forgotten is wanted again."""
+        with self._transaction() as db:
+            db.execute("DELETE FROM forgotten WHERE path = ?", (path,))
 
     def forget_for_good(self, path: str) -> list[str]:
         """Takes a root, or something within one, out of the index; returns the documents that go with it."""
@@ -129,7 +150,7 @@ class Catalog:
         return gone
 
     def left_out(self) -> list[tuple[str, str]]:
-        return self._read.execute("SELECT path, reason FROM left_out ORDER BY path").fetchall()
+        return self._rows("SELECT path, reason FROM left_out ORDER BY path")
 
     def set_left_out(self, left_out: Mapping[str, str], looked: Iterable[str]) -> None:
         """Replaces what is recorded at and beneath the folders that were `looked` at."""
@@ -142,54 +163,52 @@ class Catalog:
 
     def known(self) -> dict[str, Known]:
         """Every recorded document by path."""
-        rows = self._read.execute(
-            "SELECT path, size, mtime_ns, ctime_ns, inode, sha256, state, read_at, stale FROM documents"
-        )
+        rows = self._rows("SELECT path, size, mtime_ns, ctime_ns, inode, sha256, state, read_at, stale FROM documents")
         return {row[0]: Known(Stat(*row[1:5]), row[5], row[6], row[7], bool(row[8])) for row in rows}
 
-    def documents(self) -> Iterator[Listed]:
+    def documents(self) -> list[Listed]:
         """Every document, by path."""
-        rows = self._read.execute(
+        rows = self._rows(
             "SELECT d.id, path, sha256, CASE stale WHEN 0 THEN state ELSE 'pending' END, indexed_at, "
             "(SELECT count(*) FROM chunks c WHERE c.document = d.id) FROM documents d ORDER BY path"
         )
-        return (Listed(*row) for row in rows)
+        return [Listed(*row) for row in rows]
 
     def failed(self) -> list[tuple[str, str]]:
-        return self._read.execute("SELECT path, reason FROM documents WHERE state = 'failed' ORDER BY path").fetchall()
+        return self._rows("SELECT path, reason FROM documents WHERE state = 'failed' ORDER BY path")
 
     def partly(self) -> list[tuple[str, str]]:
         """Documents that are indexed but for something, and what."""
         query = "SELECT path, reason FROM documents WHERE state = 'indexed' AND reason IS NOT NULL ORDER BY path"
-        return self._read.execute(query).fetchall()
+        return self._rows(query)
 
     def counts(self) -> tuple[int, int]:
         """(documents that are indexed, chunks)."""
         query = "SELECT (SELECT count(*) FROM documents WHERE state = 'indexed'), (SELECT count(*) FROM chunks)"
-        return self._read.execute(query).fetchone()
+        return self._rows(query)[0]
 
-    def stale(self) -> int:
-        """How many documents wait to be read again."""
-        return self._read.execute("SELECT count(*) FROM documents WHERE stale").fetchone()[0]
+    def stale(self) -> list[str]:
+        """The documents that wait to be read again."""
+        return [path for (path,) in self._rows("SELECT path FROM documents WHERE stale")]
 
     def paths(self) -> list[tuple[int, str]]:
         """(id, path) of every document."""
-        return self._read.execute("SELECT id, path FROM documents").fetchall()
+        return self._rows("SELECT id, path FROM documents")
 
     def standing(self, ids: Sequence[int]) -> list[int]:
         """Those of `ids` that are chunks now."""
         query = f"SELECT id FROM chunks WHERE id IN ({_marks(ids)})"
-        return [id_ for (id_,) in self._read.execute(query, list(ids))]
+        return [id_ for (id_,) in self._rows(query, list(ids))]
 
     def candidates(self, ids: Sequence[int]) -> dict[int, Candidate]:
         """The chunks among `ids` that still stand; the order is the caller's to keep."""
         query = f"SELECT {_CANDIDATE} WHERE c.id IN ({_marks(ids)})"
-        return {row[4]: _candidate(row) for row in self._read.execute(query, list(ids))}
+        return {row[4]: _candidate(row) for row in self._rows(query, list(ids))}
 
     def neighbours(self, document: int, first: int, last: int) -> list[Candidate]:
         """The document's chunks from ordinal `first` to `last`."""
         query = f"SELECT {_CANDIDATE} WHERE c.document = ? AND c.ordinal BETWEEN ? AND ? ORDER BY c.ordinal"
-        return [_candidate(row) for row in self._read.execute(query, (document, first, last))]
+        return [_candidate(row) for row in self._rows(query, (document, first, last))]
 
     # --- vectors already paid for, by model
 
@@ -201,7 +220,7 @@ class Catalog:
                 "SELECT key, vector FROM vectors WHERE model = (SELECT id FROM models WHERE signature = ?) "
                 f"AND key IN ({_marks(some)})"
             )
-            for key, packed in self._read.execute(query, (signature, *some)):
+            for key, packed in self._rows(query, (signature, *some)):
                 found[key] = np.frombuffer(packed, "<f2").astype(np.float32)
         return found
 
@@ -212,7 +231,7 @@ class Catalog:
             "AND v.model = (SELECT id FROM models WHERE signature = ?) "
             f"WHERE c.id IN ({_marks(ids)})"
         )
-        return {id_: np.frombuffer(packed, "<f2") for id_, packed in self._read.execute(query, (signature, *ids))}
+        return {id_: np.frombuffer(packed, "<f2") for id_, packed in self._rows(query, (signature, *ids))}
 
     def keep_vectors(self, signature: str, vectors: Mapping[bytes, Vectors]) -> None:
         """At once, before their documents are recorded: a crash pays for no chunk twice."""
@@ -273,19 +292,20 @@ class Catalog:
     def doubtful(self) -> list[int]:
         """Points to delete from the stores: announced or replaced, and no chunk now."""
         query = "SELECT id FROM doubtful WHERE NOT EXISTS (SELECT 1 FROM chunks WHERE chunks.id = doubtful.id)"
-        return [id_ for (id_,) in self._read.execute(query)]
+        return [id_ for (id_,) in self._rows(query)]
 
-    def settled(self) -> None:
-        """The stores have flushed the deletion of what was doubtful."""
+    def settled(self, ids: Iterable[int]) -> None:
+        """The stores have flushed the deletion of these; what became a chunk is not doubtful either."""
         with self._transaction() as db:
-            db.execute("DELETE FROM doubtful")
+            db.executemany("DELETE FROM doubtful WHERE id = ?", [(id_,) for id_ in ids])
+            db.execute("DELETE FROM doubtful WHERE EXISTS (SELECT 1 FROM chunks WHERE chunks.id = doubtful.id)")
 
     # --- generations
 
     def generations(self) -> list[Generation]:
         """The oldest first."""
         query = "SELECT id, signature, dimensions, place, state, filled FROM generations ORDER BY id"
-        return [Generation(*row) for row in self._read.execute(query)]
+        return [Generation(*row) for row in self._rows(query)]
 
     def begin_generation(
         self, signature: str, dimensions: int, place: str, state: Literal["answers", "grows"], filled: int = -1
@@ -296,27 +316,35 @@ class Catalog:
                 (signature, dimensions, place, state, filled),
             )
             self._model(db, signature)
+            if state == "grows":  # what its model refuses is told as it grows
+                db.execute("UPDATE documents SET reason = NULL WHERE state = 'indexed'")
             assert made.lastrowid is not None
         return Generation(made.lastrowid, signature, dimensions, place, state, filled)
 
     def unfilled(self, after: int, limit: int) -> list[tuple[int, ChunkRow]]:
         """The next `limit` chunks beyond an id, each with its document's."""
         query = f"SELECT {_CANDIDATE} WHERE c.id > ? ORDER BY c.id LIMIT ?"
-        found = [_candidate(row) for row in self._read.execute(query, (after, limit))]
+        found = [_candidate(row) for row in self._rows(query, (after, limit))]
         return [(one.document, one.chunk) for one in found]
 
     def count_after(self, after: int) -> int:
-        return self._read.execute("SELECT count(*) FROM chunks WHERE id > ?", (after,)).fetchone()[0]
+        return self._rows("SELECT count(*) FROM chunks WHERE id > ?", (after,))[0][0]
 
     def set_filled(self, generation: int, upto: int) -> None:
         with self._transaction() as db:
             db.execute("UPDATE generations SET filled = ? WHERE id = ?", (upto, generation))
 
-    def let_answer(self, generation: int) -> None:
+    def let_answer(self, generation: int, filled: int = COMPLETE) -> None:
         """From here on this one answers; whatever did is retired."""
         with self._transaction() as db:
             db.execute("UPDATE generations SET state = 'retired' WHERE id != ?", (generation,))
-            db.execute("UPDATE generations SET state = 'answers', filled = ? WHERE id = ?", (COMPLETE, generation))
+            db.execute("UPDATE generations SET state = 'answers', filled = ? WHERE id = ?", (filled, generation))
+
+    def retire_all_but(self, generations: Collection[int]) -> None:
+        """What is not open misses the changes that are recorded from now on: it can never be gone on with."""
+        with self._transaction() as db:
+            query = f"UPDATE generations SET state = 'retired' WHERE id NOT IN ({_marks(generations)})"
+            db.execute(query, list(generations))
 
     def drop_generation(self, generation: int) -> None:
         with self._transaction() as db:
@@ -360,7 +388,7 @@ def _insert(db: sqlite3.Connection, record: Record, now: float) -> None:
     db.executemany(f"INSERT INTO chunks VALUES ({_marks(range(12))})", rows)
 
 
-def _marks(values: Sequence[object]) -> str:
+def _marks(values: Collection[object]) -> str:
     return ",".join("?" * len(values))
 
 

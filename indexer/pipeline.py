@@ -26,6 +26,7 @@ from indexer.missing import Missing, devices_of, missing
 from indexer.points import GROUP, upsert
 from indexer.read import Moved, Reading, Unreadable
 from indexer.records import ChunkRow, Known, Record, Stat, chunk_id, document_id, vector_key
+from indexer.sandbox import NoReader
 from indexer.scan import Seen, beneath, look, scan
 from indexer.search import Index
 from indexer.store import StoreAway
@@ -92,6 +93,11 @@ class _Run:
     tally: _Tally
     hashes: dict[str, str] = field(default_factory=dict[str, str])  # of what was read, by path
     moved: set[str] = field(default_factory=set[str])  # kept changing while they were read
+    no_reader: NoReader | None = None
+
+
+class Interrupted(Exception):
+    """The run was ended by `interrupt`; what it had recorded stays."""
 
 
 class Indexer:
@@ -107,11 +113,12 @@ class Indexer:
         self.progress: Progress | None = None
         self.unlisted: tuple[str, ...] = ()
         self.restless: frozenset[str] = frozenset()  # files that kept changing while they were read
-        self.waiting: set[str] = set()  # of the run under way, those not recorded yet
+        self.waiting: set[str] = set()  # seen by the last run, and not recorded yet
+        self._under_way = anyio.CancelScope()
 
     @property
     def pending(self) -> int:
-        return (len(self.waiting) if self.progress else self._catalog.stale()) + len(self.restless)
+        return len(self.waiting.union(self.restless, self._catalog.stale()))
 
     @property
     def excluded(self) -> list[str]:
@@ -124,29 +131,37 @@ class Indexer:
     async def sync(self, paths: Collection[str] | None = None, *, accept_deletions: bool = False) -> Summary:
         """Looks at the roots (or at these paths in them) and makes the index say what they say.
 
-        Raises EmbedderAway, EmbedderUnusable, StoreAway: what is recorded until then stays, the rest is found
-        again by the next run.
+        Raises EmbedderAway, EmbedderUnusable, NoReader, StoreAway or Interrupted: what is recorded until then stays,
+        the rest is found again by the next run.
         """
         async with self._one_run:
-            began, now = time.monotonic(), datetime.now(UTC)
-            self.progress = Progress()
-            try:
-                tally = await self._run(paths, accept_deletions)
-            finally:
-                self.progress = None
-                self.waiting.clear()
-            await _in_thread(self._catalog.set_meta, "as_of", now.isoformat(timespec="seconds"))
-            return Summary(
-                added=tally.added - tally.moved,
-                changed=tally.changed,
-                moved=tally.moved,
-                deleted=tally.deleted - tally.moved,
-                unchanged=tally.unchanged,
-                failed=tally.failed,
-                embedded_chunks=tally.embedded_chunks,
-                pending=len(self.restless),
-                seconds=round(time.monotonic() - began, 3),
-            )
+            with anyio.CancelScope() as self._under_way:
+                return await self._summary(paths, accept_deletions)
+            raise Interrupted("indexing was ended by `tandem pause` or `tandem forget`; what it had done stays")
+
+    def interrupt(self) -> None:
+        """Ends the run under way, whoever began it."""
+        self._under_way.cancel()
+
+    async def _summary(self, paths: Collection[str] | None, accept_deletions: bool) -> Summary:
+        began, now = time.monotonic(), datetime.now(UTC)
+        self.progress = Progress()
+        try:
+            tally = await self._run(paths, accept_deletions)
+        finally:
+            self.progress = None
+        await _in_thread(self._catalog.set_meta, "as_of", now.isoformat(timespec="seconds"))
+        return Summary(
+            added=tally.added - tally.moved,
+            changed=tally.changed,
+            moved=tally.moved,
+            deleted=tally.deleted - tally.moved,
+            unchanged=tally.unchanged,
+            failed=tally.failed,
+            embedded_chunks=tally.embedded_chunks,
+            pending=len(self.restless),
+            seconds=round(time.monotonic() - began, 3),
+        )
 
     async def forget(self, path: str) -> int:
         """Takes a root, or something within one, out of the index, and all that derives from it. How many documents
@@ -188,6 +203,8 @@ class Indexer:
         else:
             found = await _in_thread(look, paths, roots, excluded)
         found = _spelt_out(found)
+        if accept_deletions:  # a root that is not there any more either
+            found = replace(found, unlisted=tuple(path for path in found.unlisted if os.path.lexists(path)))
         seen = found.files
         known = await _in_thread(self._catalog.known)
         changed = [path for path, stat in sorted(seen.items()) if not _same(known.get(path), stat)]
@@ -195,7 +212,7 @@ class Indexer:
         run = _Run(known, seen, _Tally(unchanged=len(seen) - len(changed) - still_failed, failed=still_failed))
         assert self.progress is not None
         self.progress.files = len(changed)
-        self.waiting = set(changed)
+        self.waiting = {*changed, *(() if paths is None else _not_in(found.looked, self.waiting))}
         await self._absorb_all(changed, run)
         again = sorted(run.moved)
         run.moved = set()
@@ -231,7 +248,7 @@ class Indexer:
         if not changed:
             return
         send, receive = anyio.create_memory_object_stream[_Read | _Failure](GROUP)
-        failure: EmbedderAway | EmbedderUnusable | StoreAway | None = None
+        failure: EmbedderAway | EmbedderUnusable | NoReader | StoreAway | None = None
         async with anyio.create_task_group() as group:
             group.start_soon(self._read_all, changed, run, send)
             try:
@@ -239,13 +256,17 @@ class Indexer:
             except (EmbedderAway, EmbedderUnusable, StoreAway) as error:
                 failure = error
                 group.cancel_scope.cancel()
-        if failure:
+        if failure := failure or run.no_reader:
             raise failure
 
     async def _read_all(self, paths: Sequence[str], run: _Run, send: MemoryObjectSendStream[_Read | _Failure]) -> None:
         async with send:
             for path in paths:
-                item = await self._read(path, run)
+                try:
+                    item = await self._read(path, run)
+                except NoReader as error:  # what is read by now is recorded, then it is raised
+                    run.no_reader = error
+                    return
                 if item is None:
                     self._done([path])
                     continue
@@ -339,7 +360,7 @@ class Indexer:
             for index in self._indexes():
                 await index.store.delete(doubtful)
                 await index.store.flush()
-        await _in_thread(self._catalog.settled)
+        await _in_thread(self._catalog.settled, doubtful)
 
     def _done(self, paths: Collection[str]) -> None:
         self.waiting.difference_update(paths)

@@ -117,7 +117,8 @@ class Watch:
             self.note(self.polled)
 
     async def _take(self) -> set[str] | None:
-        lost, self._lost = self._lost, False  # before the arming, in which more may be lost
+        with self._noting:  # before the arming, in which more may be lost
+            lost, self._lost = self._lost, False
         again = {root for root in self._roots if lost or self._moved(root)}
         if again:
             await self._arm_again(again)

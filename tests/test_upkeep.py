@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sqlite3
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
@@ -30,8 +31,12 @@ async def test_what_is_forgotten_is_not_found_until_it_is_added_again(notes: Pla
     assert "kiln.md" not in await names(notes, "kiln")
     assert (await notes.tandem("index", "--json")).json["added"] == 0
     assert (await notes.tandem("status", "--json")).json["forgotten"] == [str(old)]
+    # Whoever names the folder above again does not mean what was taken out of it.
+    assert (await notes.tandem("index", "--json", notes.docs)).json["added"] == 0
     assert (await notes.tandem("index", "--json", old)).json["added"] == 1
     assert (await names(notes, "kiln"))[0] == "kiln.md"
+    assert (await notes.tandem("forget", old / "kiln.md")).status == 0
+    assert (await notes.tandem("index", "--json", old / "kiln.md")).json["added"] == 1
     assert (await notes.tandem("forget", notes.docs)).out.startswith("2 documents forgotten")
     assert (old / "kiln.md").exists()
 
@@ -44,10 +49,16 @@ async def test_what_is_not_in_the_index_cannot_be_forgotten_or_read_again(notes:
 
 
 async def test_reading_again_embeds_nothing_that_is_known(notes: Place) -> None:
+    before = {row["path"]: row["indexed_at"] for row in (await notes.tandem("ls", "--json")).lines}
+    with sqlite3.connect(notes.data / "catalog.sqlite3") as db:  # as if it had been recorded long ago
+        db.execute("UPDATE documents SET indexed_at = 1")
+    db.close()
     summary = (await notes.tandem("reindex", "--json")).json
     assert (summary["unchanged"], summary["embedded_chunks"]) == (2, 0)
     assert (await notes.tandem("reindex", "--json", notes.docs / "old")).json["unchanged"] == 2
-    assert {row["state"] for row in (await notes.tandem("ls", "--json")).lines} == {"indexed"}
+    rows = (await notes.tandem("ls", "--json")).lines
+    assert {row["state"] for row in rows} == {"indexed"}
+    assert all(row["indexed_at"] >= before[row["path"]] for row in rows)
 
 
 async def test_a_pause_outlasts_its_process_and_is_said(notes: Place) -> None:
@@ -77,11 +88,38 @@ async def test_a_backup_becomes_an_index_again_without_embedding(notes: Place) -
         assert (refused.status, "expected to be a backup" in refused.err) == (1, True)
 
 
-async def test_a_store_that_is_gone_is_filled_again_by_the_next_run_without_embedding(notes: Place) -> None:
+async def test_a_store_that_is_gone_is_filled_again_before_anything_is_searched(notes: Place) -> None:
     shutil.rmtree(notes.data / "store")
+    assert (await names(notes, "kiln"))[0] == "kiln.md"
     summary = (await notes.tandem("index", "--json")).json
     assert (summary["unchanged"], summary["embedded_chunks"]) == (2, 0)
     assert (await names(notes, "kiln"))[0] == "kiln.md"
+
+
+async def test_a_folder_that_is_gone_for_good_is_given_up_when_that_is_accepted(notes: Place) -> None:
+    shutil.rmtree(notes.docs)
+    assert (await notes.tandem("index", "--json")).json["deleted"] == 0
+    assert (await names(notes, "kiln"))[0] == "kiln.md"
+    assert (await notes.tandem("index", "--json", "--accept-deletions")).json["deleted"] == 2
+    assert await names(notes, "kiln") == []
+
+
+async def test_nothing_is_said_to_have_moved_that_has_not(notes: Place) -> None:
+    assert (await notes.tandem("migrate")).out.startswith("nothing to move")
+    refused = await notes.tandem("migrate", settings={"QDRANT_URL": "http://127.0.0.1:9"})
+    assert (refused.status, refused.out) == (1, "")
+    assert "127.0.0.1:9" in refused.err
+
+
+async def test_a_damaged_catalog_is_named_in_words(notes: Place) -> None:
+    file = notes.data / "catalog.sqlite3"
+    data = bytearray(file.read_bytes())
+    data[3 * 4096 :] = b"\x5a" * (len(data) - 3 * 4096)
+    file.write_bytes(data)
+    for command in (("search", "kiln"), ("status",), ("ls",), ("index",)):
+        ended = await notes.tandem(*command)
+        assert ended.status == 1
+        assert "catalog" in ended.err
 
 
 async def test_a_secret_is_left_out_and_the_status_says_why(notes: Place) -> None:

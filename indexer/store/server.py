@@ -44,19 +44,30 @@ async def open_server(
 
     Raises StoreAway where the server cannot be reached, StoreUnusable where it holds other dimensions.
     """
-    if url == ":memory:":
-        client = AsyncQdrantClient(":memory:")
-    else:
-        # A plain http:// URL with a key makes the client warn on every start: the user chose it.
-        client = AsyncQdrantClient(
-            url=url, api_key=api_key, timeout=_TIMEOUT_S, check_compatibility=False, port=_port(url)
-        )
+    client = _client(url, api_key)
     store = ServerStore(client, collection, url, alias)
     try:
         await store.prepare(dimensions, quantization)
         yield store
     finally:
         await client.close()
+
+
+async def discard(url: str, api_key: str | None, collection: str) -> None:
+    """Removes a collection that nobody has open, whatever it holds. Raises StoreAway."""
+    client = _client(url, api_key)
+    try:
+        async with _translated(url):
+            await client.delete_collection(collection)
+    finally:
+        await client.close()
+
+
+def _client(url: str, api_key: str | None) -> AsyncQdrantClient:
+    if url == ":memory:":
+        return AsyncQdrantClient(":memory:")
+    # A plain http:// URL with a key makes the client warn on every start: the user chose it.
+    return AsyncQdrantClient(url=url, api_key=api_key, timeout=_TIMEOUT_S, check_compatibility=False, port=_port(url))
 
 
 class ServerStore:

@@ -123,13 +123,15 @@ def test_what_is_deleted_cannot_be_read_out_of_the_file(tmp_path: Path) -> None:
     assert b"xylophone-secret" not in file.read_bytes()
 
 
-def test_forgetting_takes_what_lies_beneath_and_adding_takes_it_in_again(tmp_path: Path) -> None:
+def test_forgetting_takes_what_lies_beneath_and_adding_its_root_again_does_not_bring_it_back(tmp_path: Path) -> None:
     catalog = Catalog(tmp_path / "catalog.sqlite3")
     catalog.add_roots(["/notes"])
     catalog.record([record(path, "The lantern") for path in ("/notes/a/1.txt", "/notes/a/2.txt", "/notes/ab.txt")], 1.0)
     assert sorted(catalog.forget_for_good("/notes/a")) == ["/notes/a/1.txt", "/notes/a/2.txt"]
     assert (catalog.forgotten(), catalog.roots(), catalog.counts()) == (["/notes/a"], ["/notes"], (1, 1))
-    catalog.add_roots(["/notes/a"])
+    catalog.add_roots(["/notes"])
+    assert catalog.forgotten() == ["/notes/a"]
+    catalog.take_in("/notes/a")
     assert catalog.forgotten() == []
     catalog.forget_for_good("/notes")
     assert (catalog.forgotten(), catalog.roots(), catalog.counts()) == ([], [], (0, 0))
