@@ -31,10 +31,10 @@ from typing import Any
 import anyio
 
 from tests.indexer.lives import LIMIT_S, Mode, compare_with_fresh, life, look_at_the_dead
-from tests.indexer.unruly import User
+from tests.indexer.unruly import User, unlock
 
 _LONGEST_SILENCE_S = LIMIT_S + 15
-_MOST_LIVES = 4  # that are killed
+_MOST_LIVES = 3  # that are killed
 _END_S = 10
 _ANY_TIME, _THE_END = "any time", "the end"  # what no life says
 _OFTEN = ("reads", "has-read")  # once for each file
@@ -128,7 +128,7 @@ class _Trial:
         words = dice.choice([1, 1, 2, 5, 20]) if last in _OFTEN else dice.choice([1, 1, 1, 2])
         wait_s = dice.choice([0, 0.003, 0.02, 0.1]) * dice.random()
         any_time_s = dice.choice([0.05, 0.5, 2]) * dice.random()
-        until = time.monotonic() + (any_time_s if last == _ANY_TIME else 5 if self.mode == "once" else 2)
+        until = time.monotonic() + (any_time_s if last == _ANY_TIME else 5 if self.mode == "once" else 1.2)
         pid, life = self._begin(None)
         with closing(life):
             while words and (left_s := until - time.monotonic()) > 0:
@@ -285,12 +285,15 @@ def main() -> None:
     give_up_privileges()
     memory = Path("/dev/shm")
     for seed in map(int, sys.argv[2:]):
-        with (
-            tempfile.TemporaryDirectory(prefix="tandem-", ignore_cleanup_errors=True) as place,
-            tempfile.TemporaryDirectory(prefix="tandem-", dir=memory if memory.is_dir() else None) as fast,
-        ):
-            outcome = converge(seed, mode, Path(place).resolve(), Path(fast).resolve())
-            print(json.dumps(asdict(outcome)), flush=True)  # noqa: T201 (stdout is for results)
+        place = Path(tempfile.mkdtemp(prefix="tandem-")).resolve()
+        fast = Path(tempfile.mkdtemp(prefix="tandem-", dir=memory if memory.is_dir() else None)).resolve()
+        try:
+            outcome = converge(seed, mode, place, fast)
+        finally:
+            unlock(place)
+            shutil.rmtree(place)
+            shutil.rmtree(fast)
+        print(json.dumps(asdict(outcome)), flush=True)  # noqa: T201 (stdout is for results)
 
 
 if __name__ == "__main__":

@@ -64,15 +64,8 @@ class User:
             self.did.append(f"meddle {kind:.1f} with {path}".replace("\n", "\\n"))
 
     def settle(self) -> None:
-        """Every folder may be entered again: what cannot be listed is kept as it was by intent. The others are left
-        alone, as a look at them might find what was missed."""
-        waiting = [self.root]
-        while waiting:
-            folder = waiting.pop()
-            if not os.access(folder, os.R_OK | os.X_OK):
-                folder.chmod(0o755)
-            with os.scandir(folder) as entries:
-                waiting += [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
+        """What cannot be listed would be kept as it was, by intent."""
+        unlock(self.root)
 
     def leave_mark(self) -> None:
         self.mark.unlink(missing_ok=True)
@@ -81,10 +74,12 @@ class User:
     # --- the dice
 
     def all(self, folders: bool) -> list[Path]:
+        """A link to a folder is no folder."""
         found: list[Path] = []
         for here, within, files in os.walk(self.root):
-            found += [Path(here, name) for name in (within if folders else files)]
-        return found
+            links = [name for name in within if os.path.islink(os.path.join(here, name))]  # noqa: PTH114, PTH118
+            found += [Path(here, name) for name in (set(within).difference(links) if folders else [*files, *links])]
+        return sorted(found)
 
     def file(self) -> Path:
         return self._one(self.all(False))
@@ -128,6 +123,17 @@ class User:
         if not found:
             raise FileNotFoundError("nothing is left to choose from")
         return self.dice.choice(found)
+
+
+def unlock(top: Path) -> None:
+    """Every folder in it may be entered again. The others are left alone: a look at them might find what was missed."""
+    waiting = [top]
+    while waiting:
+        folder = waiting.pop()
+        if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+            folder.chmod(0o755)
+        with os.scandir(folder) as entries:
+            waiting += [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
 
 
 # --- files
