@@ -8,14 +8,13 @@ import json
 import os
 import socket
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import anyio
 
-from bridge import opening
 from bridge.folder import Folder
 from bridge.settings import Settings
 from bridge.tandem import Tandem
@@ -24,7 +23,10 @@ from indexer.embed import Done, Vectors
 from indexer.embed.weights import tokenizer
 from indexer.pipeline import CHUNK_TOKENS, OVERLAP_TOKENS, Indexer
 from indexer.read import Reading
+from indexer.records import COMPLETE
 from indexer.sandbox import reading
+from indexer.search import Index
+from indexer.store.edge import open_edge
 from observability.traces import Off
 from tests.indexer.embedders import WordEmbedder
 from tests.indexer.holdings import compare, holdings, leftovers, lies
@@ -79,18 +81,16 @@ async def life(data: Path, root: Path, mode: Mode, to: socket.socket, mark: Path
 
 @asynccontextmanager
 async def _opened(data: Path, voice: Voice) -> AsyncGenerator[Tandem]:
-    """As `bridge.tandem.opened` does, but for the embedder and for what answers."""
-    settings, folder = Settings(data=data), Folder(data)
-    async with AsyncExitStack() as stack:
-        catalog = Catalog(folder.catalog)
-        stack.callback(catalog.close)
-        parts = opening._Parts(settings, folder, catalog, stack, background=False)
-        await parts.remove_retired()
-        answers = next((one for one in catalog.generations() if one.state == "answers"), None)
-        wanted = opening._Wanted(TellingEmbedder(voice), tokenizer(None), "embedded")
-        opened = await parts.as_wanted(answers, wanted)
-        await opening._mark_stale(catalog)
-        reader = await stack.enter_async_context(reading(opened.tokenizer, size=CHUNK_TOKENS, overlap=OVERLAP_TOKENS))
+    """As `bridge.tandem.opened` does, but for the embedder and for what answers. A store that has lost points is not
+    filled again: that would hide the loss."""
+    catalog = Catalog(Folder(data).catalog)
+    embedder = TellingEmbedder(voice)
+    if not catalog.generations():
+        catalog.begin_generation(embedder.signature, embedder.dimensions, "embedded", "answers", COMPLETE)
+    async with (
+        open_edge(Folder(data).stores / "words", embedder.dimensions) as store,
+        reading(tokenizer(None), size=CHUNK_TOKENS, overlap=OVERLAP_TOKENS) as reader,
+    ):
 
         async def read(path: str) -> Reading:
             await voice.say(f"reads {path}")
@@ -99,9 +99,10 @@ async def _opened(data: Path, voice: Voice) -> AsyncGenerator[Tandem]:
             finally:
                 await voice.say(f"has-read {path}")
 
-        indexer = Indexer(opened.index, read, data, opened.growth)
+        indexer = Indexer(Index(catalog, store, embedder), read, data)
         await indexer.recover()
-        yield Tandem(settings, catalog, indexer, [], Off())
+        yield Tandem(Settings(data=data), catalog, indexer, [], Off())
+    catalog.close()
 
 
 async def _quiet(tandem: Tandem, mark: str) -> None:
