@@ -7,7 +7,7 @@ document; only then do the points they replace go. A kill at any moment costs wo
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -25,9 +25,24 @@ from indexer.hits import Summary
 from indexer.missing import Missing, devices_of, missing
 from indexer.points import GROUP, upsert
 from indexer.read import Moved, Reading, Unreadable
-from indexer.records import ChunkRow, Known, Record, Stat, chunk_id, document_id, vector_key
+from indexer.records import Record, document_id
+from indexer.run import (
+    FileFailed,
+    FileRead,
+    Run,
+    Tally,
+    count,
+    not_in,
+    recorded,
+    same,
+    since,
+    spelt_out,
+    stat_of,
+    touched,
+    with_refusals,
+)
 from indexer.sandbox import NoReader
-from indexer.scan import Seen, beneath, look, scan
+from indexer.scan import Seen, look, scan
 from indexer.search import Index
 from indexer.store import StoreAway
 
@@ -36,8 +51,6 @@ logger = logging.getLogger("tandem.index")
 CHUNK_TOKENS = 240
 OVERLAP_TOKENS = 40
 _RECORD_EVERY_S = 2.0
-_TICK_S = 0.02  # a time stamp may be that much older than the change
-_RACY_NS = 2_000_000_000  # a file system's clock may be this coarse (FAT)
 
 Read = Callable[[str], Awaitable[Reading]]
 _T = TypeVar("_T")
@@ -52,48 +65,6 @@ class Progress:
     chunks: int = 0
     reading: str | None = None
     started: float = field(default_factory=time.monotonic)
-
-
-@dataclass(slots=True)
-class _Tally:
-    added: int = 0
-    changed: int = 0
-    moved: int = 0
-    deleted: int = 0
-    unchanged: int = 0
-    failed: int = 0
-    embedded_chunks: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Failure:
-    """`at`: as for `_Read`; 0: it is to be read again at the next look at it."""
-
-    path: str
-    stat: Stat
-    reason: str
-    at: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """`at`: when its reading began, for what was written in the same tick."""
-
-    path: str
-    reading: Reading
-    at: float
-
-
-@dataclass(slots=True)
-class _Run:
-    """What one run knows and finds out."""
-
-    known: Mapping[str, Known]
-    seen: dict[str, Stat]
-    tally: _Tally
-    hashes: dict[str, str] = field(default_factory=dict[str, str])  # of what was read, by path
-    moved: set[str] = field(default_factory=set[str])  # kept changing while they were read
-    no_reader: NoReader | None = None
 
 
 class Interrupted(Exception):
@@ -196,23 +167,23 @@ class Indexer:
                 self._unused_vectors = True
             return embedded
 
-    async def _run(self, paths: Collection[str] | None, accept_deletions: bool) -> _Tally:
+    async def _run(self, paths: Collection[str] | None, accept_deletions: bool) -> Tally:
         roots, excluded = self._catalog.roots(), self.excluded
         if paths is None:
             found = await _in_thread(scan, roots, excluded)
         else:
             found = await _in_thread(look, paths, roots, excluded)
-        found = _spelt_out(found)
+        found = spelt_out(found)
         if accept_deletions:  # a root that is not there any more either
             found = replace(found, unlisted=tuple(path for path in found.unlisted if os.path.lexists(path)))
         seen = found.files
         known = await _in_thread(self._catalog.known)
-        changed = [path for path, stat in sorted(seen.items()) if not _same(known.get(path), stat)]
+        changed = [path for path, stat in sorted(seen.items()) if not same(known.get(path), stat)]
         still_failed = sum(known[path].state == "failed" for path in seen.keys() - set(changed))
-        run = _Run(known, seen, _Tally(unchanged=len(seen) - len(changed) - still_failed, failed=still_failed))
+        run = Run(known, seen, Tally(unchanged=len(seen) - len(changed) - still_failed, failed=still_failed))
         assert self.progress is not None
         self.progress.files = len(changed)
-        self.waiting = {*changed, *(() if paths is None else _not_in(found.looked, self.waiting))}
+        self.waiting = {*changed, *(() if paths is None else not_in(found.looked, self.waiting))}
         await self._absorb_all(changed, run)
         again = sorted(run.moved)
         run.moved = set()
@@ -227,27 +198,27 @@ class Indexer:
         self._unused_vectors |= bool(gone.deleted or run.tally.changed)
         return run.tally
 
-    async def _drop(self, gone: Missing, tally: _Tally) -> None:
+    async def _drop(self, gone: Missing, tally: Tally) -> None:
         tally.deleted = len(gone.deleted)
         tally.moved = gone.moved
         if gone.deleted:
             await _in_thread(self._catalog.forget, gone.deleted)
 
-    async def _tell(self, found: Seen, gone: Missing, run: _Run, whole: bool) -> None:
+    async def _tell(self, found: Seen, gone: Missing, run: Run, whole: bool) -> None:
         """What this run has to say beyond its documents."""
         looked = self._catalog.roots() if whole else found.looked
-        self.unlisted = tuple(sorted({*found.unlisted, *(() if whole else _not_in(looked, self.unlisted))}))
-        self.restless = frozenset({*run.moved, *(() if whole else _not_in(looked, self.restless))})
+        self.unlisted = tuple(sorted({*found.unlisted, *(() if whole else not_in(looked, self.unlisted))}))
+        self.restless = frozenset({*run.moved, *(() if whole else not_in(looked, self.restless))})
         if whole or gone.held:
             await _in_thread(self._catalog.set_meta, "held", gone.reason)
         await _in_thread(self._catalog.set_left_out, found.left_out, looked)
         if whole and gone.devices:
             await _in_thread(self._catalog.set_devices, gone.devices)
 
-    async def _absorb_all(self, changed: Sequence[str], run: _Run) -> None:
+    async def _absorb_all(self, changed: Sequence[str], run: Run) -> None:
         if not changed:
             return
-        send, receive = anyio.create_memory_object_stream[_Read | _Failure](GROUP)
+        send, receive = anyio.create_memory_object_stream[FileRead | FileFailed](GROUP)
         failure: EmbedderAway | EmbedderUnusable | NoReader | StoreAway | None = None
         async with anyio.create_task_group() as group:
             group.start_soon(self._read_all, changed, run, send)
@@ -259,7 +230,9 @@ class Indexer:
         if failure := failure or run.no_reader:
             raise failure
 
-    async def _read_all(self, paths: Sequence[str], run: _Run, send: MemoryObjectSendStream[_Read | _Failure]) -> None:
+    async def _read_all(
+        self, paths: Sequence[str], run: Run, send: MemoryObjectSendStream[FileRead | FileFailed]
+    ) -> None:
         async with send:
             for path in paths:
                 try:
@@ -275,15 +248,15 @@ class Indexer:
                 except anyio.BrokenResourceError:
                     return  # nobody absorbs any more, and who did says why
 
-    async def _read(self, path: str, run: _Run) -> _Read | _Failure | None:
+    async def _read(self, path: str, run: Run) -> FileRead | FileFailed | None:
         if self.progress:
             self.progress.reading = path
         at = time.time()
         try:
-            return _Read(path, await self.read_file(path), at)
+            return FileRead(path, await self.read_file(path), at)
         except FileNotFoundError:
             if "\\udc" in path:
-                return _Failure(path, run.seen[path], "its name is not valid UTF-8; rename it", at)
+                return FileFailed(path, run.seen[path], "its name is not valid UTF-8; rename it", at)
             return None  # the next look finds it gone
         except Moved:
             run.moved.add(path)
@@ -291,41 +264,41 @@ class Indexer:
         except Unreadable as error:
             return await self._failed(path, run, str(error), at)
 
-    async def _failed(self, path: str, run: _Run, reason: str, at: float) -> _Failure | None:
+    async def _failed(self, path: str, run: Run, reason: str, at: float) -> FileFailed | None:
         """What failed may be another file than the one that was seen, which may come back as it was."""
         try:
-            now, settled = await _in_thread(_since, path, at, self._catalog.roots())
+            now, settled = await _in_thread(since, path, at, self._catalog.roots())
         except OSError:
             return None  # the next look finds it gone, or its folder closed
         if now == run.seen[path]:
-            return _Failure(path, now, reason, at if settled else 0)
+            return FileFailed(path, now, reason, at if settled else 0)
         run.seen[path] = now
         run.moved.add(path)
         return None
 
-    async def _absorb(self, receive: MemoryObjectReceiveStream[_Read | _Failure], run: _Run) -> None:
+    async def _absorb(self, receive: MemoryObjectReceiveStream[FileRead | FileFailed], run: Run) -> None:
         waiting: list[Record] = []  # in the store, not yet flushed
         last = time.monotonic()
         async with receive:
             while group := await _next_group(receive):
                 await _in_thread(self._catalog.require_room)
                 for item in group:
-                    _count(item, run)
-                await self._touch([item for item in group if _touched(item, run.known)])
-                records = await _in_thread(_records, [item for item in group if not _touched(item, run.known)])
+                    count(item, run)
+                await self._touch([item for item in group if touched(item, run.known)])
+                records = await _in_thread(recorded, [item for item in group if not touched(item, run.known)])
                 waiting += await self._store_chunks(records, run.tally)
                 if time.monotonic() - last > _RECORD_EVERY_S:
                     await self._commit(waiting)
                     waiting, last = [], time.monotonic()
         await self._commit(waiting)
 
-    async def _touch(self, items: Sequence[_Read | _Failure]) -> None:
-        stats = {item.path: (_stat(item.reading), item.at) for item in items if isinstance(item, _Read)}
+    async def _touch(self, items: Sequence[FileRead | FileFailed]) -> None:
+        stats = {item.path: (stat_of(item.reading), item.at) for item in items if isinstance(item, FileRead)}
         if stats:
             await _in_thread(self._catalog.touch, stats)
             self._done(stats)
 
-    async def _store_chunks(self, records: Sequence[Record], tally: _Tally) -> Sequence[Record]:
+    async def _store_chunks(self, records: Sequence[Record], tally: Tally) -> Sequence[Record]:
         """Puts all of them into the store; returns the records, with what a model refused told in them."""
         refused: dict[bytes, str] = {}
         chunks = [(document_id(record.path), chunk) for record in records for chunk in record.chunks]
@@ -341,7 +314,7 @@ class Indexer:
                 self.progress.chunks += len(some)
         if self.progress:
             self.progress.files_done += len(records)
-        return [_with_refusals(record, refused) for record in records] if refused else records
+        return [with_refusals(record, refused) for record in records] if refused else records
 
     def _indexes(self) -> list[Index]:
         return [self.index, self.growth.index] if self.growth and self.growth.index is not self.index else [self.index]
@@ -368,113 +341,14 @@ class Indexer:
             self.progress.files_done += len(paths)
 
 
-async def _next_group(receive: MemoryObjectReceiveStream[_Read | _Failure]) -> list[_Read | _Failure]:
+async def _next_group(receive: MemoryObjectReceiveStream[FileRead | FileFailed]) -> list[FileRead | FileFailed]:
     """What has been read by now, up to a group's chunks; empty at the end."""
-    group: list[_Read | _Failure] = []
+    group: list[FileRead | FileFailed] = []
     with suppress(anyio.EndOfStream, anyio.WouldBlock):
         group.append(await receive.receive())
-        while sum(len(item.reading.chunks) for item in group if isinstance(item, _Read)) < GROUP:
+        while sum(len(item.reading.chunks) for item in group if isinstance(item, FileRead)) < GROUP:
             group.append(receive.receive_nowait())
     return group
-
-
-def _count(item: _Read | _Failure, run: _Run) -> None:
-    known = run.known.get(item.path)
-    if isinstance(item, _Failure):
-        run.tally.failed += 1
-        if not known or known.state != "failed":
-            logger.warning("%r: not indexed: %s", item.path, item.reason)
-        return
-    run.hashes[item.path] = item.reading.sha256
-    if known is None:
-        run.tally.added += 1
-    elif known.sha256 == item.reading.sha256:
-        run.tally.unchanged += 1
-    else:
-        run.tally.changed += 1
-
-
-def _records(items: Sequence[_Read | _Failure]) -> list[Record]:
-    return [_record(item) for item in items]
-
-
-def _record(item: _Read | _Failure) -> Record:
-    if isinstance(item, _Failure):
-        return Record(item.path, item.stat, "", None, (), item.at, item.reason, failed=True)
-    reading, seen = item.reading, dict[str, int]()
-    rows: list[ChunkRow] = []
-    for ordinal, chunk in enumerate(reading.chunks):
-        occurrence = seen[chunk.text] = seen.get(chunk.text, -1) + 1
-        rows.append(
-            ChunkRow(
-                id=chunk_id(item.path, chunk.text, occurrence),
-                ordinal=ordinal,
-                text=chunk.text,
-                start=chunk.start,
-                end=chunk.end,
-                start_line=chunk.start_line,
-                end_line=chunk.end_line,
-                page=chunk.page,
-                heading=chunk.heading,
-                terms=chunk.terms,
-                key=vector_key(chunk.text),
-            )
-        )
-    return Record(item.path, _stat(reading), reading.sha256, reading.title, rows, item.at)
-
-
-def _with_refusals(record: Record, refused: Mapping[bytes, str]) -> Record:
-    reasons = [refused[chunk.key] for chunk in record.chunks if chunk.key in refused]
-    if not reasons:
-        return record
-    told = f"{len(reasons)} of its {len(record.chunks)} chunks can be found by their words only: {reasons[0]}"
-    return replace(record, reason=told)
-
-
-def _readable(path: str) -> str:
-    """A name that is not UTF-8 can be neither stored nor shown: its odd bytes are spelt out."""
-    return path.encode(errors="backslashreplace").decode()
-
-
-def _spelt_out(found: Seen) -> Seen:
-    return Seen(
-        files={_readable(path): stat for path, stat in found.files.items()},
-        unlisted=tuple(map(_readable, found.unlisted)),
-        left_out={_readable(path): _readable(why) for path, why in found.left_out.items()},
-        looked=frozenset(map(_readable, found.looked)),
-    )
-
-
-def _touched(item: _Read | _Failure, known: Mapping[str, Known]) -> bool:
-    """The same content under a new time stamp."""
-    if not isinstance(item, _Read) or (before := known.get(item.path)) is None:
-        return False
-    return not before.stale and before.state == "indexed" and before.sha256 == item.reading.sha256
-
-
-def _stat(reading: Reading) -> Stat:
-    return Stat(reading.size, reading.mtime_ns, reading.ctime_ns, reading.inode)
-
-
-def _not_in(looked: Collection[str], paths: Iterable[str]) -> list[str]:
-    return [path for path in paths if not any(beneath(path, place) for place in looked)]
-
-
-def _since(path: str, at: float, roots: Collection[str]) -> tuple[Stat, bool]:
-    """What it is now, and whether the folders above it are as they were at that time: one that was closed or moved away
-    for a moment has left no trace in the file's own stat. Raises OSError."""
-    now = os.lstat(path)
-    above = [folder for folder in map(str, Path(path).parents) if any(beneath(folder, root) for root in roots)]
-    newest = max((os.lstat(folder).st_ctime_ns for folder in above), default=0)
-    return Stat(now.st_size, now.st_mtime_ns, now.st_ctime_ns, now.st_ino), newest < (at - _TICK_S) * 1e9
-
-
-def _same(known: Known | None, stat: Stat) -> bool:
-    """Unchanged without reading. A file written in the tick in which it was read is read again, also where its mtime
-    has been set back since."""
-    if known is None or known.stale or known.stat != stat:
-        return False
-    return known.read_at * 1e9 - max(stat.mtime_ns, stat.ctime_ns) > _RACY_NS
 
 
 async def _in_thread(function: Callable[..., _T], *args: object) -> _T:
