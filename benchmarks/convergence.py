@@ -21,7 +21,7 @@ _SHARE = 25  # seeds a process
 def main() -> None:
     seeds = int(sys.argv[1]) if len(sys.argv) > 1 else SEEDS
     began = time.monotonic()
-    with ThreadPoolExecutor(os.cpu_count()) as workers:
+    with ThreadPoolExecutor(2 * (os.cpu_count() or 1)) as workers:
         shares = [
             workers.submit(partial(_share, mode, range(first, min(first + _SHARE, seeds))))
             for first in range(0, seeds, _SHARE)

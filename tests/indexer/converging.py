@@ -150,13 +150,13 @@ class _Trial:
     def live_to_the_end(self) -> None:
         """The last life; that of a daemon sees some of what is done, and may be killed once it is quiet."""
         dice = self.user.dice
-        to_do = dice.randint(1, 40) if self.mode == "watching" else 0
+        to_do = dice.randint(3, 30) if self.mode == "watching" else 0
         kill = dice.random() < 0.5
         if not to_do:
             self._finish()
         pid, life = self._begin(self.user.mark)
         with closing(life):
-            while (word := _heard(life, dice.choice([0.002, 0.05, 0.3]) if to_do else _LONGEST_SILENCE_S)) != "":
+            while (word := _heard(life, dice.choice([0.002, 0.05, 0.5]) if to_do else _LONGEST_SILENCE_S)) != "":
                 if word == "quiet" and kill:
                     os.kill(pid, signal.SIGKILL)
                     return self._bury()
@@ -166,7 +166,7 @@ class _Trial:
                     raise _Wrong(f"it said nothing for {_LONGEST_SILENCE_S} s: {self._said()}")
                 if to_do:
                     self._meanwhile(word)
-                    to_do -= 1
+                    to_do -= not word  # not while it is busy: what comes to a daemon at rest is to be heard too
                     if not to_do:
                         self._finish()
                 if word:

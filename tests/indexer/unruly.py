@@ -33,6 +33,7 @@ class User:
         self.root, self.outside, self.dice = root, outside, dice
         self.did: deque[str] = deque(maxlen=200)
         self.count = 0
+        self.moved: Path | None = None  # the folder that came last
         # The last thing done: who has indexed it has heard of all before. No line in an ignore file names it.
         self.mark = root / "the last of all.rst"
         self.branches: list[dict[Path, bytes]] = []
@@ -274,13 +275,24 @@ def _rename_folder(user: User) -> str:
     if to.is_dir() and user.dice.random() < 0.5 and not path.is_relative_to(to):
         shutil.rmtree(to)
     path.rename(to)
+    user.moved = to
     return f"{path} -> {to}"
+
+
+def _work_where_it_is_now(user: User) -> str:
+    """What came as a whole is changed in part."""
+    folder = user.moved or user.folder()
+    inner = user.dice.choice([folder, *(path for path in user.all(True) if path.is_relative_to(folder))])
+    path = inner / user.a_name()
+    _put(path, user.content())
+    return str(path)
 
 
 def _copy_tree(user: User) -> str:
     path, to = user.folder(), user.root / user.dice.choice(_FOLDERS)
     if not to.is_relative_to(path) and len(user.all(False)) < 120:
         shutil.copytree(path, to, symlinks=True, dirs_exist_ok=True, ignore=shutil.ignore_patterns("pipe*"))
+        user.moved = to
     return f"{path} -> {to}"
 
 
@@ -301,6 +313,7 @@ def _move_in(user: User) -> str:
     path, to = user._one(list(user.outside.iterdir())), user.a_folder()
     to /= user.dice.choice(_FOLDERS) if path.is_dir() else user.a_name()
     path.rename(to)
+    user.moved = to if to.is_dir() else user.moved
     return f"{path} -> {to}"
 
 
@@ -415,7 +428,15 @@ _OPERATIONS, _WEIGHTS = zip(
     *(
         *((_write, 8), (_rewrite, 6), (_save_atomically, 5), (_append, 4), (_truncate, 2), (_edit_in_the_same_tick, 4)),
         *((_set_time, 3), (_delete, 4), (_copy, 3), (_rename, 5), (_swap, 1), (_change_case, 2), (_lock, 2)),
-        *((_unlock, 4), (_rename_folder, 4), (_copy_tree, 2), (_delete_tree, 2), (_move_out, 2), (_move_in, 3)),
+        *(
+            (_unlock, 4),
+            (_rename_folder, 4),
+            (_work_where_it_is_now, 8),
+            (_copy_tree, 2),
+            (_delete_tree, 2),
+            (_move_out, 2),
+            (_move_in, 3),
+        ),
         *((_lock_folder, 2), (_take_the_root_away, 1), (_check_out, 2), (_many_at_once, 1), (_link, 2), (_pipe, 1)),
         *((_become_another_kind, 2), (_ignore, 3), (_keep_a_secret, 2)),
     ),
