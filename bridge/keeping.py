@@ -90,6 +90,8 @@ class Keeping:
                             rescan = anyio.current_time() + RESCAN_S
                         _tell(await self._indexer.sync(looked))
                         self.problem, failures = None, 0
+                        if self._indexer.unsure:  # a folder's two names may come apart
+                            continue
                         dirty = await self._next(self.watch, rescan)
                     continue
                 except Interrupted:

@@ -175,16 +175,18 @@ class Catalog:
         return [Listed(*row) for row in rows]
 
     def failed(self) -> list[tuple[str, str]]:
-        return self._rows("SELECT path, reason FROM documents WHERE state = 'failed' ORDER BY path")
+        query = "SELECT path, reason FROM documents WHERE reason IS NOT NULL AND state = 'failed' ORDER BY path"
+        return self._rows(query)
 
     def partly(self) -> list[tuple[str, str]]:
         """Documents that are indexed but for something, and what."""
-        query = "SELECT path, reason FROM documents WHERE state = 'indexed' AND reason IS NOT NULL ORDER BY path"
+        query = "SELECT path, reason FROM documents WHERE reason IS NOT NULL AND state = 'indexed' ORDER BY path"
         return self._rows(query)
 
     def counts(self) -> tuple[int, int]:
         """(documents that are indexed, chunks)."""
-        query = "SELECT (SELECT count(*) FROM documents WHERE state = 'indexed'), (SELECT count(*) FROM chunks)"
+        failed = "SELECT count(*) FROM documents WHERE reason IS NOT NULL AND state = 'failed'"
+        query = f"SELECT (SELECT count(*) FROM documents) - ({failed}), (SELECT count(*) FROM chunks)"
         return self._rows(query)[0]
 
     def stale(self) -> list[str]:
@@ -226,8 +228,9 @@ class Catalog:
 
     def vectors_of(self, signature: str, ids: Sequence[int]) -> dict[int, Vectors]:
         """The vectors of chunks, by the chunks' ids, float16; those without one are left out."""
+        # CROSS: chunks first. The planner would go through all vectors of the model: 0.4 s for 10 000.
         query = (
-            "SELECT c.id, v.vector FROM chunks c JOIN vectors v ON v.key = c.vector "
+            "SELECT c.id, v.vector FROM chunks c CROSS JOIN vectors v ON v.key = c.vector "
             "AND v.model = (SELECT id FROM models WHERE signature = ?) "
             f"WHERE c.id IN ({_marks(ids)})"
         )

@@ -181,6 +181,7 @@ if sys.platform == "linux":
             elif event.is_directory and event.is_moved_from and path in self._folders:
                 self._remove_but(path, (), ())
             elif why is None and event.is_directory and self._comes(path, event):
+                self._note((path,))  # the arming takes its time, and a moved folder's two names belong together
                 self._follow(path, folder.rules)
             # After the arming: what came into a new folder before that is seen by the look.
             self._note((path,))

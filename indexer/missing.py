@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from indexer.records import Known, Stat
-from indexer.scan import Seen, beneath
+from indexer.scan import Seen, among, beneath
 
 _MANY_SHARE, _MANY = 0.3, 100
 
@@ -90,5 +90,4 @@ def _other_disk(before: str | None, now: str) -> bool:
 
 
 def _at_or_beneath(known: Mapping[str, Known], looked: Collection[str]) -> list[str]:
-    places = set(looked)
-    return [path for path in known if path in places or any(str(one) in places for one in Path(path).parents)]
+    return [path for path in known if among(path, looked)]

@@ -85,6 +85,7 @@ class Indexer:
         self.unlisted: tuple[str, ...] = ()
         self.restless: frozenset[str] = frozenset()  # files that kept changing while they were read
         self.waiting: set[str] = set()  # seen by the last run, and not recorded yet
+        self.unsure = False  # deletions are held back for want of what the last run did not look at
         self._under_way = anyio.CancelScope()
 
     @property
@@ -211,6 +212,7 @@ class Indexer:
         self.restless = frozenset({*run.moved, *(() if whole else not_in(looked, self.restless))})
         if whole or gone.held:
             await _in_thread(self._catalog.set_meta, "held", gone.reason)
+        self.unsure = not whole and bool(gone.held or (run.tally.added and self._catalog.meta("held")))
         await _in_thread(self._catalog.set_left_out, found.left_out, looked)
         if whole and gone.devices:
             await _in_thread(self._catalog.set_devices, gone.devices)

@@ -46,7 +46,7 @@ def scan(roots: Sequence[str], excluded: Collection[str] = ()) -> Seen:
     """Everything under the roots that belongs in the index. `excluded`: files and folders that are never looked at."""
     found = _Found(_never(roots, excluded))
     for root in roots:
-        if not _among(root, found.excluded):
+        if not among(root, found.excluded):
             found.walk(root, above(root))
     # A root that is gone from within another root which is there has been deleted, not unmounted.
     return found.seen({path for path in found.unlisted if not _gone_within(path, roots)}, frozenset(roots))
@@ -65,7 +65,7 @@ def look(paths: Iterable[str], roots: Sequence[str], excluded: Collection[str] =
     looked = _targets(paths, roots)
     for path in looked:
         for root in [root for root in roots if beneath(path, root)]:
-            if not _among(path, found.excluded):
+            if not among(path, found.excluded):
                 _look_at(path, root, entered, found)
     return found.seen(found.unlisted | missing, frozenset(looked))
 
@@ -73,7 +73,7 @@ def look(paths: Iterable[str], roots: Sequence[str], excluded: Collection[str] =
 def by_name(path: str, roots: Iterable[str], excluded: Collection[str] = ()) -> bool:
     """Whether a scan of the roots might look at a file of that name, or follow what it says (ignore files). Asks
     nothing of the disk: what an ignore file leaves out or takes in is known to `scan` and `look` alone."""
-    if _among(path, excluded):
+    if among(path, excluded):
         return False
     for root in roots:
         if path == root:
@@ -90,6 +90,15 @@ def by_name(path: str, roots: Iterable[str], excluded: Collection[str] = ()) -> 
 def beneath(path: str, folder: str) -> bool:
     """Whether a path is a folder or lies in it."""
     return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
+def among(path: str, places: Collection[str]) -> bool:
+    """Whether a path or a folder it lies in is one of them."""
+    while places and path not in places:
+        if not path.strip("/"):
+            return False
+        path = path.rpartition("/")[0] or "/"
+    return bool(places)
 
 
 def listing(folder: str, outside: Rules, excluded: Collection[str]) -> Listing:
@@ -188,9 +197,9 @@ def _targets(paths: Iterable[str], roots: Sequence[str]) -> set[str]:
     wanted = set(paths)
     wanted |= {str(Path(path).parent) for path in wanted if path.endswith(_IGNORE_FILES)}
     # A root within a folder is looked at by rules of its own, all else in a folder with the folder.
-    within = {root for root in roots if _among(root, wanted)}
+    within = {root for root in roots if among(root, wanted)}
     inside = {path for path in wanted if any(beneath(path, root) for root in roots)}
-    return within | {path for path in inside if not _among(path.rpartition("/")[0] or "/", wanted)}
+    return within | {path for path in inside if not among(path.rpartition("/")[0] or "/", wanted)}
 
 
 def _spelt(path: str) -> bool:
@@ -204,15 +213,6 @@ def _spelt(path: str) -> bool:
 
 def _never(roots: Sequence[str], excluded: Collection[str]) -> frozenset[str]:
     return frozenset(path.rstrip("/") for path in excluded) | pseudo(roots)
-
-
-def _among(path: str, excluded: Collection[str]) -> bool:
-    """Whether a path or a folder it lies in is one of them."""
-    while excluded and path not in excluded:
-        if not path.strip("/"):
-            return False
-        path = path.rpartition("/")[0] or "/"
-    return bool(excluded)
 
 
 def _gone_within(path: str, roots: Iterable[str]) -> bool:

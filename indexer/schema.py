@@ -11,7 +11,7 @@ from pathlib import Path
 
 from indexer.records import vector_key
 
-SCHEMA = 2
+SCHEMA = 3
 _TABLES = """
 CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS roots(path TEXT PRIMARY KEY, device TEXT) WITHOUT ROWID;
@@ -22,6 +22,8 @@ CREATE TABLE IF NOT EXISTS documents(
     mtime_ns INTEGER NOT NULL, ctime_ns INTEGER NOT NULL, inode INTEGER NOT NULL,
     state TEXT NOT NULL CHECK (state IN ('indexed', 'failed')), reason TEXT, title TEXT,
     indexed_at REAL NOT NULL, read_at REAL NOT NULL, stale INTEGER NOT NULL DEFAULT 0);
+CREATE INDEX IF NOT EXISTS stale_documents ON documents(path) WHERE stale;
+CREATE INDEX IF NOT EXISTS told_documents ON documents(path, state, reason) WHERE reason IS NOT NULL;
 CREATE TABLE IF NOT EXISTS chunks(
     id INTEGER PRIMARY KEY, document INTEGER NOT NULL REFERENCES documents(id) ON DELETE CASCADE,
     ordinal INTEGER NOT NULL, start INTEGER NOT NULL, end INTEGER NOT NULL, start_line INTEGER, end_line INTEGER,
@@ -97,4 +99,8 @@ def _from_1(db: sqlite3.Connection) -> None:
     db.execute("DROP TABLE vectors_1")
 
 
-_STEPS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _from_1}
+def _from_2(_db: sqlite3.Connection) -> None:
+    """Indexes are new: the tables' own statements make them."""
+
+
+_STEPS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _from_1, 2: _from_2}

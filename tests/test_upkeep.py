@@ -1,6 +1,7 @@
 """What people do to an index: forget, read again, pause, keep a copy, move it. By the real command."""
 
 import json
+import re
 import shutil
 import sqlite3
 from collections.abc import AsyncGenerator
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import Place, place
+from tests.processes import Place, place, until
 
 
 @pytest.fixture
@@ -143,3 +144,28 @@ async def test_a_daemon_forgets_pauses_and_goes_on(notes: Place) -> None:
         assert (await names(notes, "zeppelin"))[0] == "new.md"
         assert (await notes.tandem("forget", "--json", notes.docs / "new.md")).json["documents"] == 1
         assert "new.md" not in await names(notes, "zeppelin")
+
+
+@pytest.mark.slow
+async def test_a_folder_whose_new_name_is_heard_of_late_is_found_under_it(notes: Place) -> None:
+    for n in range(120):
+        notes.write(f"docs/many/{n}.txt", f"The lantern number{n} hangs here.\n")
+    away, docs = notes.folder / "away", notes.docs.resolve()
+    async with notes.daemon(notes.docs) as daemon:
+        await daemon.in_step(122)
+        (docs / "many").rename(away)
+
+        async def held_back() -> bool | None:
+            return any("held back" in warning for warning in (await daemon.status())["warnings"]) or None
+
+        await until(held_back)
+        away.rename(docs / "renamed")
+
+        async def settled() -> bool | None:
+            status = await daemon.status()
+            return (status["documents"] == 122 and not await held_back()) or None
+
+        await until(settled, within_s=30)
+        assert [Path(hit["path"]).parent.name for hit in await daemon.hits("number7", limit=1)] == ["renamed"]
+        embedded = re.findall(r"(\d+) chunks embedded", daemon.program.err)
+        assert sum(map(int, embedded)) == 120  # as they came first
