@@ -29,7 +29,7 @@ async def serve(arguments: argparse.Namespace, settings: Settings) -> None:
         async with _engine(arguments, settings) as generate, wire, anyio.create_task_group() as tasks:
             tasks.start_soon(_until_signal, stopped)
             logger.info("the %s engine takes jobs from %s", arguments.engine, settings.redis_stream_key)
-            await work(wire, generate, slots=arguments.slots, stopped=stopped)
+            await work(wire, generate, slots=arguments.slots, stopped=stopped, engine=arguments.engine, model=settings.model)
             tasks.cancel_scope.cancel()
 
 

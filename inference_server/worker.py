@@ -1,39 +1,49 @@
-"""The heart: take, generate, emit, finish.
+"""The heart: take, hold, generate, emit, finish.
 
-    wire --take--> job --generate--> Delta* Final --emit, finish--> wire
+    wire --take--> job --hold, generate--> Delta* Final --emit, finish--> wire
 
 The same loop serves the queue in memory and the one in Redis. A crash costs its own job only; a queue that
-goes away is waited for.
+goes away is waited for; a job that is lost to another worker or cancelled stops its engine at once.
 """
 
 import logging
 
 import anyio
-from msgspec.structs import replace
 
 from inference_server.engines import EngineFailed, Generate
 from inference_server.spans import generation
-from wire import Delivery, Final, Inbox, QueueDown, Wire
+from wire import Delivery, Final, Hold, Inbox, Job, QueueDown, Wire, WorkerCard
 
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0
-# No reader waits longer for a reply.
-TELLING_LIMIT_S = 60.0
+GRACE_S = 30.0
 
 logger = logging.getLogger(__name__)
 
 
-async def work(wire: Wire, generate: Generate, *, slots: int, stopped: anyio.Event) -> None:
-    """Serves jobs, `slots` at once. When `stopped` is set, takes nothing new and returns once what it took is done."""
+async def work(
+    wire: Wire,
+    generate: Generate,
+    *,
+    slots: int,
+    stopped: anyio.Event,
+    engine: str = "",
+    model: str | None = None,
+    grace_s: float = GRACE_S,
+) -> None:
+    """Serves jobs, `slots` at once. When `stopped` is set, takes nothing new; returns once what it took is done, or
+    handed back to the queue after `grace_s`. `engine` and `model` are what others see of this worker."""
     free = anyio.Semaphore(slots)
     outage = _Outage(stopped)
-    async with wire.attach() as inbox, anyio.create_task_group() as jobs:
+    async with wire.attach(WorkerCard(engine, model, slots)) as inbox, anyio.create_task_group() as jobs:
         while not stopped.is_set():
             await free.acquire()
             free.release()
             for delivery in await _take(inbox, free.value, outage):
                 free.acquire_nowait()
-                jobs.start_soon(_serve, inbox, delivery, generate, free, stopped)
+                jobs.start_soon(_serve, inbox, delivery, generate, free)
+        inbox.drain()
+        jobs.cancel_scope.deadline = anyio.current_time() + grace_s
 
 
 async def _take(inbox: Inbox, slots: int, outage: "_Outage") -> list[Delivery]:
@@ -46,61 +56,48 @@ async def _take(inbox: Inbox, slots: int, outage: "_Outage") -> list[Delivery]:
     return deliveries
 
 
-async def _serve(
-    inbox: Inbox, delivery: Delivery, generate: Generate, free: anyio.Semaphore, stopped: anyio.Event
-) -> None:
+async def _serve(inbox: Inbox, delivery: Delivery, generate: Generate, free: anyio.Semaphore) -> None:
+    request_id, began = delivery.job.request_id, anyio.current_time()
+    ended = "handed back"
     try:
-        final = await _answer(inbox, delivery, generate)
-        await _finish(inbox, delivery, final, stopped)
+        async with inbox.hold(delivery) as hold:
+            if not hold.ended:
+                final = await _answer(hold, delivery.job, generate)
+                await hold.finish(final)
+        ended = hold.ended or ended
+    except QueueDown as error:
+        ended = f"left to others: {error}"
     except Exception:
-        logger.exception("job %s could not be finished", delivery.job.request_id)
+        logger.exception("job %s could not be finished", request_id)
+        ended = "left to others"
     finally:
         free.release()
+        logger.info("job %s: %s after %.2f s", request_id, ended, anyio.current_time() - began)
 
 
-async def _answer(inbox: Inbox, delivery: Delivery, generate: Generate) -> Final:
+async def _answer(hold: Hold, job: Job, generate: Generate) -> Final:
     """Emits the deltas as they come and returns the final, whatever happened."""
-    job = delivery.job
-    seq = 0
     with generation(job) as span:
         try:
             final = Final(error="the engine stopped without an end: ask again", error_code="engine")
-            async with generate(job) as replies:
+            async with generate(job, hold.said) as replies:
                 async for reply in replies:
                     if isinstance(reply, Final):
                         final = reply
                         break
-                    seq += 1
                     span.said(reply.chunk)
-                    await inbox.emit(delivery, replace(reply, seq=seq))
+                    await hold.emit(reply)
         except EngineFailed as error:
             span.failed(error)
             logger.warning("job %s: %s", job.request_id, error)
             final = Final(error=str(error), error_code=error.code)
-        except QueueDown as error:
-            span.failed(error)
-            # A reader that still listens must not see this text go on after a hole.
-            final = Final(error="the queue went away in mid-answer: ask again", error_code="restarted")
         except Exception as error:
             span.failed(error)
             logger.exception("job %s crashed the engine", job.request_id)
             what = type(error).__name__
             final = Final(error=f"the engine crashed ({what}); the worker's log says more", error_code="engine")
         span.ended(final)
-    return replace(final, seq=seq + 1)
-
-
-async def _finish(inbox: Inbox, delivery: Delivery, final: Final, stopped: anyio.Event) -> None:
-    since = anyio.current_time()
-    while True:
-        try:
-            return await inbox.finish(delivery, final)
-        except QueueDown as error:
-            away_s = anyio.current_time() - since
-            if stopped.is_set() or away_s > TELLING_LIMIT_S:
-                logger.warning("job %s: its end could not be told: %s", delivery.job.request_id, error)
-                return None
-            await _pause(away_s, stopped)
+    return final
 
 
 class _Outage:

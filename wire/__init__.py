@@ -1,20 +1,25 @@
 """What the processes say to each other: a job goes one way, replies come back. PROTOCOL: `wire.messages`.
 
-Two adapters carry them, in memory and through Redis, and behave the same.
+    wire.asking     the bridge's end    send, resume, cancel       replies merged by number, holes filled from the log
+    wire.serving    the worker's end    take, hold, emit, finish   leases, frames, hand-over
+    wire.steps      what both ask of a queue, each step at once or not at all
+    wire.memory, wire.redis             the two adapters of those steps
 """
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from wire.messages import Delta, ErrorCode, Final, Job, Malformed, Metadata, Passage, Reply, Turn, Usage
 
 __all__ = [
+    "Busy",
     "Delivery",
     "Delta",
     "ErrorCode",
     "Final",
+    "Hold",
     "Inbox",
     "Job",
     "Malformed",
@@ -22,9 +27,12 @@ __all__ = [
     "Passage",
     "QueueDown",
     "Reply",
+    "Said",
     "Turn",
+    "Unknown",
     "Usage",
     "Wire",
+    "WorkerCard",
 ]
 
 
@@ -32,12 +40,42 @@ class QueueDown(Exception):
     """The queue cannot be reached or has refused us; the message says where it is and what to do."""
 
 
+class Busy(Exception):
+    """The job is not admitted: the answer would come too late, or this client asks too much at once."""
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class Unknown(LookupError):
+    """No such request, or its answer is too old to be kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What of an answer is out already: another worker began it."""
+
+    text: str = ""
+    tokens: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerCard:
+    """What a worker says of itself. `model`: it also takes the jobs that name this one."""
+
+    engine: str = ""
+    model: str | None = None
+    slots: int = 1
+
+
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A job in a worker's hands until `finish`. `ticket` is the adapter's own name for it."""
+    """A job in a worker's hands, until it is held and finished. `stream` and `entry` are the queue's own names."""
 
     job: Job
-    ticket: str
+    stream: str = ""
+    entry: str = ""
 
 
 class Wire(Protocol):
@@ -46,15 +84,26 @@ class Wire(Protocol):
     def send(self, job: Job) -> AbstractAsyncContextManager[AsyncIterator[Reply]]:
         """Listens, then enqueues the job; iterates `Delta* Final` and stops. Leaving early stops listening.
 
-        Raises `Malformed` for a job that cannot be written. How long a silence may last is the caller's to say.
+        Raises `Malformed` for a job that cannot be written, `Busy` for one that is not admitted. How long a silence may
+        last is the caller's to say.
         """
+        ...
+
+    def resume(
+        self, request_id: str, after: tuple[int, int] = ...
+    ) -> AbstractAsyncContextManager[AsyncIterator[Reply]]:
+        """Goes on after the reply of that (epoch, seq), or from the start, in any process. Raises `Unknown`."""
+        ...
+
+    async def cancel(self, request_id: str) -> bool:
+        """Stops the job wherever it is; its readers get a final. Whether there was anything to stop."""
         ...
 
     async def workers(self) -> int:
         """How many live workers listen."""
         ...
 
-    def attach(self) -> AbstractAsyncContextManager["Inbox"]:
+    def attach(self, card: WorkerCard = ...) -> AbstractAsyncContextManager["Inbox"]:
         """The worker's end. Entering asks nothing of the queue, so a worker may start before it."""
         ...
 
@@ -66,8 +115,27 @@ class Inbox(Protocol):
         """At most `slots` jobs; waits a second or so for the first, then returns without any."""
         ...
 
-    async def emit(self, delivery: Delivery, delta: Delta) -> None: ...
+    def drain(self) -> None:
+        """Nothing will be taken any more: who asks for workers is told."""
+        ...
 
-    async def finish(self, delivery: Delivery, final: Final) -> None:
-        """Publishes the final, then acknowledges the job. Safe to repeat."""
+    def hold(self, delivery: Delivery) -> AbstractAsyncContextManager["Hold"]:
+        """Ours from here on, until another worker is given it. The body is cancelled when the job is lost, cancelled or
+        too late; what the reader is owed then is said here. A job that is left unfinished is handed back."""
+        ...
+
+
+class Hold(Protocol):
+    """One job under way."""
+
+    said: Said
+    ended: Literal["lost", "cancelled", "deadline", "finished"] | None
+    """Why the body was cancelled, once it was; "finished" also where nothing was left to do from the start."""
+
+    async def emit(self, delta: Delta) -> None:
+        """On its way at once if it is the answer's first, else within 25 ms. Waits where the queue cannot keep up."""
+        ...
+
+    async def finish(self, final: Final) -> None:
+        """The final goes out and the job is acknowledged, in one step. An outage of the queue is waited for."""
         ...

@@ -8,13 +8,17 @@
 
 JSON, frozen. Unknown fields are ignored and every later field has a default, so that an older and a
 newer peer understand each other; a delta always carries `chunk` and `is_final`, a final `error` only
-where there is one. `seq` counts from 1; 0 is a peer that does not number. An error ends an answer.
+where there is one. `seq` counts from 1 and goes on when another worker takes over, under a higher `epoch`; 0 is a
+peer that does not number. An error ends an answer.
 """
 
+import json
 from math import isfinite
 from typing import Literal, TypeVar, cast, get_args
 
 import msgspec
+
+MAX_JOB_BYTES = 8_000_000
 
 ErrorCode = Literal["deadline", "cancelled", "overloaded", "poison", "engine", "invalid_job", "restarted"]
 S = TypeVar("S", bound=msgspec.Struct)
@@ -45,7 +49,9 @@ class Turn(msgspec.Struct, frozen=True):
 
 
 class Metadata(msgspec.Struct, frozen=True):
-    """What travels beside the question. Times are milliseconds since the epoch; `traceparent` is W3C's."""
+    """What travels beside the question. `deadline_ms`: how long the answer may take from its admission on, by the
+    queue's own clock. `created_ms`: since the epoch. `idem`: jobs of one client with the same key are one job.
+    `traceparent` is W3C's."""
 
     v: int = 1
     deadline_ms: int | None = None
@@ -79,11 +85,12 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 class Delta(msgspec.Struct, frozen=True):
-    """A piece of the answer."""
+    """A piece of the answer. `tokens`: what it was made of, where the engine has ids for them."""
 
     chunk: str
     seq: int = 0
     epoch: int = 0
+    tokens: tuple[int, ...] = ()
     is_final: Literal[False] = False
 
 
@@ -118,6 +125,7 @@ class _Frame(msgspec.Struct, frozen=True):
     model: str | None = None
     seq: int = 0
     epoch: int = 0
+    tokens: tuple[int, ...] = ()
 
 
 class _OldJob(msgspec.Struct, frozen=True):
@@ -142,11 +150,16 @@ def encode_job(job: Job) -> bytes:
         raise Malformed("expected finite numbers in embedding and scores, found NaN or infinity")
     if not job.request_id:
         raise Malformed("expected a request_id, found an empty one")
-    return _encode(job)
+    data = _encode(job)
+    if len(data) > MAX_JOB_BYTES:
+        raise Malformed(_too_long(data))
+    return data
 
 
 def decode_job(data: bytes) -> Job:
     """Raises `Malformed`. Of an older peer's passages and metadata, what fits is kept."""
+    if len(data) > MAX_JOB_BYTES:
+        raise Malformed(_too_long(data))
     try:
         job = _job_or_old_job(data)
     except (ValueError, RecursionError) as error:
@@ -156,9 +169,23 @@ def decode_job(data: bytes) -> Job:
     return job
 
 
+def request_id_of(data: bytes) -> str | None:
+    """The id of a job that is no good otherwise. json, for it reads the NaN that Python peers write."""
+    try:
+        match json.loads(data[:MAX_JOB_BYTES]):
+            case {"request_id": str(request_id)}:
+                request_id.encode()
+                return request_id
+            case _:
+                return None
+    except (ValueError, RecursionError):
+        return None
+
+
 def encode_reply(reply: Reply) -> bytes:
     if isinstance(reply, Delta):
-        return _encode(reply)
+        said = {"chunk": reply.chunk, "is_final": False, "seq": reply.seq, "epoch": reply.epoch}
+        return _encode(said | {"tokens": reply.tokens} if reply.tokens else said)
     # An old bridge asks whether `error` is there, not whether it is null.
     said = {name: value for name, value in msgspec.structs.asdict(reply).items() if value is not None}
     return _encode(said)
@@ -174,7 +201,7 @@ def decode_replies(data: bytes) -> tuple[Reply, ...]:
     except (ValueError, RecursionError) as error:
         raise Malformed(f"expected a reply as JSON: {error}") from error
     if not frame.is_final and frame.error is None:
-        return (Delta(frame.chunk, frame.seq, frame.epoch),)
+        return (Delta(frame.chunk, frame.seq, frame.epoch, frame.tokens),)
     final = Final(
         error=frame.error,
         error_code=_error_code(frame),
@@ -186,6 +213,10 @@ def decode_replies(data: bytes) -> tuple[Reply, ...]:
         epoch=frame.epoch,
     )
     return (Delta(frame.chunk), final) if frame.chunk else (final,)
+
+
+def _too_long(data: bytes) -> str:
+    return f"expected a job of at most {MAX_JOB_BYTES:,} bytes, found {len(data):,}"
 
 
 def _error_code(frame: _Frame) -> ErrorCode | None:

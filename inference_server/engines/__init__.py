@@ -1,19 +1,20 @@
 """What owns a model and generates: an engine is one function, `Generate`.
 
-    async with generate(job) as replies:      # entering may already start the work; leaving stops it
-        async for reply in replies: ...       # Delta* Final
+    async with generate(job, said) as replies:  # entering may already start the work; leaving stops it
+        async for reply in replies: ...         # Delta* Final
 
 Deltas come as soon as there is text; the worker numbers them. The final says `engine`, and `model` where there
 is one. What the person who asked should read is raised as `EngineFailed`; anything else is a crash, which costs
-that job only. Jobs run beside each other in one event loop: an engine that computes does so in a thread.
+that job only. `said` is what another worker had said before it was lost: the engine goes on from there, or fails with
+`restarted` where it cannot. Jobs run beside each other in one event loop: an engine that computes does so in a thread.
 """
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 
-from wire import ErrorCode, Job, Reply
+from wire import ErrorCode, Job, Reply, Said
 
-Generate = Callable[[Job], AbstractAsyncContextManager[AsyncIterator[Reply]]]
+Generate = Callable[[Job, Said], AbstractAsyncContextManager[AsyncIterator[Reply]]]
 
 
 class EngineFailed(Exception):

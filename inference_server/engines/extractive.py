@@ -6,21 +6,25 @@ from contextlib import aclosing, asynccontextmanager
 from anyio import to_thread
 
 from inference_server.quotes import quotes
-from wire import Delta, Final, Job, Reply
+from wire import Delta, Final, Job, Reply, Said
 
 NOTHING = "The documents do not say."
 
 
 @asynccontextmanager
-async def extractive(job: Job) -> AsyncGenerator[AsyncIterator[Reply]]:
+async def extractive(job: Job, said: Said) -> AsyncGenerator[AsyncIterator[Reply]]:
     """One delta a sentence, a paragraph each: `sentence [n]`, where n counts the job's passages from 1."""
-    async with aclosing(_replies(job)) as replies:
+    async with aclosing(_replies(job, said)) as replies:
         yield replies
 
 
-async def _replies(job: Job) -> AsyncGenerator[Reply]:
+async def _replies(job: Job, said: Said) -> AsyncGenerator[Reply]:
     found = await to_thread.run_sync(quotes, job.prompt, job.context)
     texts = [f"{quote.text} [{quote.n}]" for quote in found] or [NOTHING]
-    for position, text in enumerate(texts):
-        yield Delta(f"\n\n{text}" if position else text)
+    pieces = [f"\n\n{text}" if position else text for position, text in enumerate(texts)]
+    out = len(said.text)
+    for piece in pieces:  # the same job has the same sentences: who takes over leaves out what is out
+        if out < len(piece):
+            yield Delta(piece[out:])
+        out = max(0, out - len(piece))
     yield Final(engine="extractive", finish_reason="stop")

@@ -18,13 +18,14 @@ import msgspec
 
 from inference_server.engines import EngineFailed, Generate
 from inference_server.prompt import messages
-from wire import Delta, Final, Job, Reply, Usage
+from wire import Delta, Final, Job, Reply, Said, Usage
 
 CONNECT_LIMIT_S = 5.0
 # Between two pieces. The first waits for the model to be loaded and the passages to be read.
 SILENCE_LIMIT_S = 120.0
 MAX_WORDS_OF_SERVER = 300
 OLLAMA_PORT = 11434
+_CANNOT_GO_ON = "the answer's worker was lost, and the model server cannot go on in mid-answer: ask again"
 ADDRESS = "OPENAI_BASE_URL usually ends in /v1"
 
 
@@ -77,7 +78,9 @@ async def openai_engine(
         server = _Server(client, url, api_key, model)
 
         @asynccontextmanager
-        async def generate(job: Job) -> AsyncGenerator[AsyncIterator[Reply]]:
+        async def generate(job: Job, said: Said) -> AsyncGenerator[AsyncIterator[Reply]]:
+            if said.text:
+                raise EngineFailed(_CANNOT_GO_ON, "restarted")
             async with aclosing(server.replies(job)) as replies:
                 yield replies
 

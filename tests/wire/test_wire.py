@@ -21,10 +21,10 @@ async def take_one(inbox: Inbox) -> Delivery:
 
 
 async def serve(inbox: Inbox, chunks: list[str]) -> None:
-    delivery = await take_one(inbox)
-    for seq, chunk in enumerate(chunks, start=1):
-        await inbox.emit(delivery, Delta(chunk, seq))
-    await inbox.finish(delivery, Final(seq=len(chunks) + 1, engine="test"))
+    async with inbox.hold(await take_one(inbox)) as hold:
+        for chunk in chunks:
+            await hold.emit(Delta(chunk))
+        await hold.finish(Final(engine="test"))
 
 
 async def read(replies: AsyncIterator[Reply]) -> list[Reply]:

@@ -1,0 +1,175 @@
+"""The bridge's end: a job goes in, its replies come out as one text, in order, each once.
+
+Replies are heard as they are published; a hole, a lost connection or a second of silence is made good from the log. A
+job that the queue itself has lost is sent again, unless a part of its answer has been read: that ends with
+`restarted`, for another run's text must not be joined to it.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
+from typing import Literal
+
+import anyio
+from anyio.streams.memory import MemoryObjectReceiveStream
+from msgspec.structs import replace
+
+from wire import QueueDown, Unknown
+from wire.messages import Final, Job, Malformed, Reply, decode_replies, encode_job, encode_reply
+from wire.steps import DEADLINE_MS, Heard, Logged, Steps, Terms
+
+SILENCE_S = 1.0
+AWAY_S = 30.0  # how long a queue may be away until its answers are given up
+_PAUSE_S = 0.2
+
+CANCELLED = Final(error="the answer was cancelled", error_code="cancelled", seq=1)
+_LOST = Final(
+    error="the queue lost this job after a part of its answer; ask again", error_code="restarted", finish_reason="error"
+)
+
+
+class Merge:
+    """Where a reader stands in an answer: at `seq` of `epoch`."""
+
+    def __init__(self, epoch: int = 0, seq: int = 0) -> None:
+        self.epoch, self.seq = epoch, seq
+
+    def take(self, reply: Reply) -> Literal["next", "old", "hole", "ahead"]:
+        """What a reply is to this reader; "ahead": the log knows less than was read."""
+        if not reply.seq or (isinstance(reply, Final) and reply.error):
+            return "next"  # of a peer that does not number; an error ends an answer wherever it stands
+        if reply.epoch < self.epoch or (reply.epoch == self.epoch and reply.seq <= self.seq):
+            return "old"
+        if reply.seq <= self.seq:
+            return "ahead"
+        if reply.seq > self.seq + 1:
+            return "hole"
+        self.epoch, self.seq = reply.epoch, reply.seq
+        return "next"
+
+
+@asynccontextmanager
+async def sending(steps: Steps, job: Job, stream: str, depth: int, quota: int) -> AsyncGenerator[AsyncIterator[Reply]]:
+    """See `Wire.send`."""
+    data = encode_job(job)
+    meta = job.metadata
+    terms = Terms(stream, meta.client or "", meta.idem or "", meta.deadline_ms or DEADLINE_MS, depth, quota)
+
+    async def admit() -> None:
+        await steps.admit(job.request_id, data, terms)
+
+    # Subscribe before the job exists: pub/sub keeps nothing for latecomers.
+    async with steps.listen(job.request_id) as heard:
+        request_id = await steps.admit(job.request_id, data, terms)
+        if request_id == job.request_id:
+            async with aclosing(_replies(steps, job.request_id, heard, Merge(), stream, admit)) as replies:
+                yield replies
+            return
+    async with resuming(steps, request_id, (0, 0), stream) as replies:
+        yield replies
+
+
+@asynccontextmanager
+async def resuming(
+    steps: Steps, request_id: str, after: tuple[int, int], stream: str
+) -> AsyncGenerator[AsyncIterator[Reply]]:
+    """See `Wire.resume`."""
+    async with steps.listen(request_id) as heard:
+        if not (logged := await steps.read(request_id, after)).known:
+            raise Unknown(f"no answer {request_id!r} is under way or kept")
+        async with aclosing(_replies(steps, request_id, heard, Merge(*after), stream, None, logged)) as replies:
+            yield replies
+
+
+async def cancel(steps: Steps, request_id: str) -> bool:
+    return await steps.cancel(request_id, encode_reply(CANCELLED))
+
+
+async def _replies(
+    steps: Steps,
+    request_id: str,
+    heard: MemoryObjectReceiveStream[Heard],
+    place: Merge,
+    stream: str,
+    admit: Callable[[], Awaitable[None]] | None,
+    logged: Logged | None = None,
+) -> AsyncGenerator[Reply]:
+    log = _Log(steps, request_id, place)
+    begun = unnumbered = False
+    frames = logged.frames if logged else ()
+    while True:
+        from_log = bool(frames)
+        for data in frames:
+            for reply in _read(data):
+                match place.take(reply):
+                    case "old":
+                        continue
+                    case "ahead":
+                        yield replace(_LOST, seq=place.seq + 1, epoch=reply.epoch)
+                        return
+                    case "hole":
+                        if from_log:
+                            yield replace(_LOST, seq=place.seq + 1, epoch=reply.epoch)
+                            return
+                        break
+                    case "next":
+                        begun, unnumbered = True, not reply.seq
+                        if isinstance(reply, Final) and unnumbered:
+                            await steps.trim(stream)
+                        yield reply
+                        if isinstance(reply, Final):
+                            return
+            else:
+                continue
+            break  # a hole: what fills it is in the log
+        else:
+            data: Heard = None
+            with anyio.move_on_after(SILENCE_S) as silence:
+                data = await heard.receive()
+            if data is not None:
+                frames = (data,)
+                continue
+            if unnumbered and not silence.cancelled_caught:
+                raise QueueDown("the connection to the queue was lost, and an old worker's answer is not kept: ask again")
+        logged = await log.read()
+        frames = logged.frames
+        if logged.known:
+            continue
+        if begun or admit is None:
+            yield replace(_LOST, seq=place.seq + 1)
+            return
+        await log.patiently(admit)
+
+
+def _read(data: bytes) -> tuple[Reply, ...]:
+    try:
+        return decode_replies(data)
+    except Malformed as error:
+        return (Final(error=f"a worker's reply cannot be read: {error}", error_code="engine"),)
+
+
+class _Log:
+    """The log from where a reader stands, however the queue comes and goes meanwhile."""
+
+    def __init__(self, steps: Steps, request_id: str, place: Merge) -> None:
+        self._steps, self._request_id, self._place = steps, request_id, place
+
+    async def read(self) -> Logged:
+        found = Logged(known=True)
+
+        async def read() -> None:
+            nonlocal found
+            found = await self._steps.read(self._request_id, (self._place.epoch, self._place.seq))
+
+        await self.patiently(read)
+        return found
+
+    async def patiently(self, ask: Callable[[], Awaitable[None]]) -> None:
+        """Raises QueueDown after `AWAY_S` of it."""
+        since = anyio.current_time()
+        while True:
+            try:
+                return await ask()
+            except QueueDown:
+                if anyio.current_time() - since > AWAY_S:
+                    raise
+            await anyio.sleep(_PAUSE_S)

@@ -1,0 +1,86 @@
+"""The wire through Redis 6.2 or newer: PROTOCOL's fixed part, which old bridges and old workers speak too, and ours.
+
+    stream {key}            job entries, field `data`      bridge XADD -> worker XREADGROUP, XACK, XDEL
+    group  gpu_workers      from id 0, made by whichever worker comes first
+    pub/sub result:{id}     replies                        worker PUBLISH -> bridge
+    {key}:...               leases, logs, the dead         `wire.redis.lua`
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Self
+
+from wire import Inbox, WorkerCard, asking
+from wire.messages import Job, Reply
+from wire.redis.ear import Ear
+from wire.redis.server import Server
+from wire.redis.steps import GROUP, RedisSteps
+from wire.serving import serving
+from wire.tasks import background
+
+__all__ = ["GROUP", "RedisWire"]
+
+
+class RedisWire:
+    """Both ends: `async with RedisWire(url) as wire`. Entering asks nothing of the server.
+
+    `key` is the stream's; `password` is used where the URL has none; `patience_s` is how long a `take` waits for
+    a first job; a worker silent for `lease_s` loses its jobs; a server silent for `limit_s` is down; `depth` and
+    `quota`: how many jobs may be in the queue, and under way for one client (0: any number); `silence_s`: the longest
+    wait of a reader for an old worker's next piece.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: str = "inference_queue",
+        password: str | None = None,
+        patience_s: float = 1.0,
+        lease_s: float = 15.0,
+        limit_s: float = 2.0,
+        depth: int = 0,
+        quota: int = 0,
+        silence_s: float = 60.0,
+    ) -> None:
+        self._key, self._lease_s, self._limit_s = key, lease_s, limit_s
+        self._depth, self._quota = depth, quota
+        self._patience_s, self._silence_s = patience_s, silence_s
+        self._server = Server(url, password, limit_s)
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as opened:
+            opened.push_async_callback(self._server.close)
+            tasks = await opened.enter_async_context(background())
+            self._ear = Ear(self._server, tasks)
+            self.steps = self._steps()
+            self._opened = opened.pop_all()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._opened.aclose()
+
+    def send(self, job: Job) -> AbstractAsyncContextManager[AsyncIterator[Reply]]:
+        model = job.metadata.model
+        stream = f"{self._key}:{model}" if model else self._key
+        return asking.sending(self.steps, job, stream, self._depth, self._quota)
+
+    def resume(
+        self, request_id: str, after: tuple[int, int] = (0, 0)
+    ) -> AbstractAsyncContextManager[AsyncIterator[Reply]]:
+        return asking.resuming(self.steps, request_id, after, self._key)
+
+    async def cancel(self, request_id: str) -> bool:
+        return await asking.cancel(self.steps, request_id)
+
+    async def workers(self) -> int:
+        return await self.steps.workers()
+
+    @asynccontextmanager
+    async def attach(self, card: WorkerCard = WorkerCard()) -> AsyncGenerator[Inbox]:
+        streams = [self._key, *([f"{self._key}:{card.model}"] if card.model else [])]
+        # A worker's steps know what it has joined and whether it is alone with its jobs.
+        async with serving(self._steps(), streams, card, self._lease_s, self._limit_s) as inbox:
+            yield inbox
+
+    def _steps(self) -> RedisSteps:
+        return RedisSteps(self._server, self._ear, self._key, self._lease_s, self._patience_s, self._silence_s)

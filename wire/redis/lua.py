@@ -1,0 +1,404 @@
+"""The steps as Lua, each run by the server at once. PROTOCOL's keys, all below the stream's own name:
+
+    {stream}                     entries, field `data`         {base}:job:{id}       hash: what became of a job
+    {base}:rlog:{id}             its frames, as <epoch>-<seq>  {base}:cancel:{id}    a flag
+    {base}:workers               zset: when each last beat     {base}:worker:{name}  hash: what it says of itself
+    {base}:held:{name}           hash: entry -> request id     {base}:suspects       list: jobs that died together
+    {base}:inflight:{client}     zset by deadline              {base}:idem:{client}:{key}
+    {base}:inference_dead        stream: jobs given up         {base}:counters       hash
+
+`base` is the stream that jobs without a model go to. A log's first entry of each epoch is `<epoch>-0`, a mark that
+says which number comes next, so that a frame is refused where the one before it is missing: an old owner's, and one
+whose log a restarted server has rolled back.
+"""
+
+from wire.redis.server import Step
+from wire.steps import DEATHS, KEPT_MS
+
+# Not consumers: names under which entries wait in the group.
+HANDED_BACK = "-handed-back"
+SUSPECTS = "-suspects"
+
+_TOOLS = f"""
+local function now_ms()
+  local t = redis.call('TIME')
+  return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+local function whole(n) return string.format('%.0f', n) end
+local function count(base, what, by) redis.call('HINCRBY', base .. ':counters', what, by or 1) end
+local function drop(stream, group, entry)
+  redis.call('XACK', stream, group, entry)
+  redis.call('XDEL', stream, entry)
+end
+local function follows(log, epoch, seq)
+  local top = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
+  if not top then return false end
+  if top[1] == epoch .. '-' .. whole(seq - 1) and seq > 1 then return true end
+  return top[1] == epoch .. '-0' and top[2][1] == 'next' and top[2][2] == whole(seq)
+end
+local function settle(base, id, state)
+  local job = base .. ':job:' .. id
+  local client = redis.call('HGET', job, 'client')
+  redis.call('HSET', job, 'done', '1', 'state', state)
+  redis.call('PEXPIRE', job, {KEPT_MS})
+  redis.call('PEXPIRE', base .. ':rlog:' .. id, {KEPT_MS})
+  redis.call('DEL', base .. ':cancel:' .. id)
+  if client and client ~= '' then redis.call('ZREM', base .. ':inflight:' .. client, id) end
+end
+-- An end that no worker wrote: for a job that is cancelled unbegun, or given up.
+local function tell_end(base, id, final, state)
+  local job, log = base .. ':job:' .. id, base .. ':rlog:' .. id
+  local epoch = math.max(tonumber(redis.call('HGET', job, 'epoch') or '0') + 1, now_ms())
+  local top = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
+  local seq = 1
+  if top then
+    seq = tonumber(string.match(top[1], '-(%d+)$')) + 1
+    if seq == 1 then seq = tonumber(top[2][2]) end
+  end
+  redis.call('XADD', log, whole(epoch) .. '-0', 'next', whole(seq))
+  redis.call('XADD', log, whole(epoch) .. '-' .. whole(seq), 'd', final)
+  redis.call('HSET', job, 'epoch', whole(epoch))
+  settle(base, id, state)
+  redis.call('PUBLISH', 'result:' .. id, final)
+end
+local function bury(base, stream, group, entry, data, reason, id, final, who)
+  redis.call('XADD', base .. ':inference_dead', '*', 'data', data, 'reason', reason, 'request_id', id or '',
+    'stream', stream, 'failures', id and redis.call('HGET', base .. ':job:' .. id, 'failures') or '0',
+    'consumers', who)
+  if id and id ~= '' then tell_end(base, id, final, 'dead') end
+  drop(stream, group, entry)
+  count(base, 'dead')
+end
+"""
+
+# KEYS: stream, base, job. ARGV: id, data, client, idem, deadline, depth, quota, lease, ttl
+ADMIT = Step(
+    _TOOLS
+    + """
+local now, base, job = now_ms(), KEYS[2], KEYS[3]
+local id, client = ARGV[1], ARGV[3]
+if redis.call('EXISTS', job) == 1 then return {'ok', id} end
+local same = base .. ':idem:' .. client .. ':' .. ARGV[4]
+if ARGV[4] ~= '' then
+  local had = redis.call('GET', same)
+  if had and redis.call('EXISTS', base .. ':job:' .. had) == 1 then return {'ok', had} end
+end
+local deadline, depth = tonumber(ARGV[5]), redis.call('XLEN', KEYS[1])
+local rate, slots = 0, 0
+local live = redis.call('ZRANGEBYSCORE', base .. ':workers', now - 2 * tonumber(ARGV[8]), '+inf')
+for _, name in ipairs(live) do
+  local told = redis.call('HMGET', base .. ':worker:' .. name, 'slots', 'mean_s')
+  local n, mean = tonumber(told[1] or '0') or 0, tonumber(told[2] or '0') or 0
+  slots = slots + n
+  if mean > 0 then rate = rate + n / mean end
+end
+local function busy(why, wait_s)
+  count(base, 'refused')
+  return {'busy', why, whole(math.max(1, math.min(600, math.ceil(wait_s)))), whole(depth)}
+end
+local wait_s = rate > 0 and depth / rate or 0
+if tonumber(ARGV[6]) > 0 and depth >= tonumber(ARGV[6]) then return busy('depth', wait_s > 0 and wait_s / 2 or 5) end
+-- Until a first job has ended nobody knows how fast the workers are.
+if rate == 0 and slots > 0 and depth >= 4 * slots then return busy('late', 2) end
+if rate > 0 and wait_s * 1000 > 0.7 * deadline then return busy('late', wait_s - 0.5 * deadline / 1000) end
+if client ~= '' then
+  local mine = base .. ':inflight:' .. client
+  redis.call('ZREMRANGEBYSCORE', mine, '-inf', now)
+  if tonumber(ARGV[7]) > 0 and redis.call('ZCARD', mine) >= tonumber(ARGV[7]) then return busy('quota', 5) end
+  redis.call('ZADD', mine, now + deadline, id)
+  redis.call('PEXPIRE', mine, deadline + tonumber(ARGV[9]))
+end
+local ttl = deadline + tonumber(ARGV[9])
+if ARGV[4] ~= '' then redis.call('SET', same, id, 'PX', ttl) end
+local entry = redis.call('XADD', KEYS[1], '*', 'data', ARGV[2])
+redis.call('HSET', job, 'state', 'queued', 'epoch', '0', 'client', client, 'deadline', whole(now + deadline),
+  'stream', KEYS[1], 'entry', entry)
+redis.call('PEXPIRE', job, ttl)
+count(base, 'admitted')
+return {'ok', id}
+"""
+)
+
+# KEYS: job, log. ARGV: where to begin
+READ = Step("return {redis.call('EXISTS', KEYS[1]), redis.call('XRANGE', KEYS[2], ARGV[1], '+')}")
+
+# KEYS: base, job. ARGV: group, id, final, ttl
+CANCEL = Step(
+    _TOOLS
+    + """
+local base, id = KEYS[1], ARGV[2]
+local told = redis.call('HMGET', KEYS[2], 'state', 'stream', 'entry', 'done')
+if not told[1] or told[4] then return 0 end
+redis.call('SET', base .. ':cancel:' .. id, '1', 'PX', ARGV[4])
+redis.call('PUBLISH', base .. ':ctl:cancel', id)
+count(base, 'cancelled')
+if told[1] == 'queued' then
+  tell_end(base, id, ARGV[3], 'cancelled')
+  drop(told[2], ARGV[1], told[3])
+end
+return 1
+"""
+)
+
+# KEYS: stream, base, job, log. ARGV: group, consumer, entry, id, default deadline
+START = Step(
+    _TOOLS
+    + f"""
+local base, group, me, entry, id = KEYS[2], ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+if #redis.call('XPENDING', KEYS[1], group, entry, entry, 1, me) == 0 then return {{'lost'}} end
+local now = now_ms()
+local told = redis.call('HMGET', KEYS[3], 'done', 'epoch', 'deadline', 'entry')
+if told[1] then
+  drop(KEYS[1], group, entry)
+  return {{'done'}}
+end
+local deadline = tonumber(told[3])
+if not deadline then
+  deadline = tonumber(string.match(entry, '^(%d+)')) + tonumber(ARGV[5])
+  redis.call('HSET', KEYS[3], 'deadline', whole(deadline), 'client', '')
+end
+local epoch = math.max((tonumber(told[2]) or 0) + 1, now)
+local log = redis.call('XRANGE', KEYS[4], '-', '+')
+local following = 1
+for _, one in ipairs(log) do
+  local seq = tonumber(string.match(one[1], '-(%d+)$'))
+  if seq > 0 then following = seq + 1 end
+end
+redis.call('XADD', KEYS[4], whole(epoch) .. '-0', 'next', whole(following))
+redis.call('HSET', KEYS[3], 'epoch', whole(epoch), 'state', 'running', 'owner', me, 'stream', KEYS[1], 'entry', entry)
+redis.call('HSET', base .. ':held:' .. me, entry, id)
+local ttl = math.max(0, deadline - now) + {KEPT_MS}
+redis.call('PEXPIRE', KEYS[3], ttl)
+redis.call('PEXPIRE', KEYS[4], ttl)
+if (tonumber(told[2]) or 0) > 0 then count(base, 'reclaimed') end
+local cancelled = redis.call('EXISTS', base .. ':cancel:' .. id) == 1
+return {{cancelled and 'cancelled' or 'ours', whole(epoch), whole(deadline - now), log}}
+"""
+)
+
+# KEYS: log. ARGV: channel, epoch, seq, frame
+APPEND = Step(
+    _TOOLS
+    + """
+local id = ARGV[2] .. '-' .. ARGV[3]
+if not follows(KEYS[1], ARGV[2], tonumber(ARGV[3])) then
+  local top = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
+  return top and top[1] == id and 1 or 0
+end
+redis.call('XADD', KEYS[1], id, 'd', ARGV[4])
+redis.call('PUBLISH', ARGV[1], ARGV[4])
+return 1
+"""
+)
+
+# KEYS: stream, base, job, log. ARGV: group, consumer, entry, id, epoch, seq, final
+FINISH = Step(
+    _TOOLS
+    + """
+local base, id, epoch = KEYS[2], ARGV[4], ARGV[5]
+local told = redis.call('HMGET', KEYS[3], 'epoch', 'done')
+if told[1] ~= epoch then return 0 end
+if not told[2] then
+  if not follows(KEYS[4], epoch, tonumber(ARGV[6])) then return 0 end
+  redis.call('XADD', KEYS[4], epoch .. '-' .. ARGV[6], 'd', ARGV[7])
+  redis.call('PUBLISH', 'result:' .. id, ARGV[7])
+  settle(base, id, 'done')
+  count(base, 'finished')
+end
+drop(KEYS[1], ARGV[1], ARGV[3])
+redis.call('HDEL', base .. ':held:' .. ARGV[2], ARGV[3])
+return 1
+"""
+)
+
+# KEYS: base. ARGV: group, consumer, ttl, figures as JSON, then stream, entry, id of each that is held
+BEAT = Step(
+    _TOOLS
+    + """
+local base, group, me = KEYS[1], ARGV[1], ARGV[2]
+local worker = base .. ':worker:' .. me
+redis.call('ZADD', base .. ':workers', now_ms(), me)
+for name, value in pairs(cjson.decode(ARGV[4])) do redis.call('HSET', worker, name, value) end
+redis.call('PEXPIRE', worker, ARGV[3])
+local lost, cancelled = {}, {}
+for i = 5, #ARGV, 3 do
+  local stream, entry, id = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+  local mine = redis.pcall('XPENDING', stream, group, entry, entry, 1, me)
+  if mine.err or #mine == 0 then
+    lost[#lost + 1] = id
+  else
+    redis.call('XCLAIM', stream, group, me, 0, entry, 'JUSTID')
+    if redis.call('EXISTS', base .. ':cancel:' .. id) == 1 then cancelled[#cancelled + 1] = id end
+  end
+end
+return {lost, cancelled}
+"""
+)
+
+# KEYS: stream, base. ARGV: group, consumer, entry, lease
+HAND_BACK = Step(
+    _TOOLS
+    + f"""
+local mine = redis.pcall('XPENDING', KEYS[1], ARGV[1], ARGV[3], ARGV[3], 1, ARGV[2])
+if mine.err or #mine == 0 then return 0 end
+redis.call('XCLAIM', KEYS[1], ARGV[1], '{HANDED_BACK}', 0, ARGV[3], 'IDLE', ARGV[4], 'JUSTID')
+redis.call('HDEL', KEYS[2] .. ':held:' .. ARGV[2], ARGV[3])
+return 1
+"""
+)
+
+# KEYS: stream, base. ARGV: group, consumer, entry, data, reason, id, final
+BURY = Step(
+    _TOOLS
+    + """
+if #redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[3], ARGV[3], 1, ARGV[2]) == 0 then return 0 end
+bury(KEYS[2], KEYS[1], ARGV[1], ARGV[3], ARGV[4], ARGV[5], ARGV[6] ~= '' and ARGV[6] or nil, ARGV[7], ARGV[2])
+return 1
+"""
+)
+
+# What lapsed becomes ours, or suspect. KEYS: stream, base. ARGV: group, consumer, lease, how many, how long an old
+# worker may be silent, final of a job given up, reason
+RECLAIM = Step(
+    _TOOLS
+    + f"""
+local stream, base, group, me = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
+local now, lease, free = now_ms(), tonumber(ARGV[3]), tonumber(ARGV[4])
+local lapsed = redis.pcall('XPENDING', stream, group, 'IDLE', lease, '-', '+', 1000)
+if lapsed.err then return {{}} end
+local claimed, died, whose = {{}}, {{}}, {{}}
+local function claim(entry)
+  if free <= 0 then return end
+  free = free - 1
+  local got = redis.call('XCLAIM', stream, group, me, 0, entry)[1]
+  if got then claimed[#claimed + 1] = got else redis.call('XACK', stream, group, entry) end
+end
+for _, one in ipairs(lapsed) do
+  local entry, owner = one[1], one[2]
+  if owner == '{HANDED_BACK}' then
+    claim(entry)
+  elseif owner ~= '{SUSPECTS}' and owner ~= me then
+    if not redis.call('ZSCORE', base .. ':workers', owner) then
+      -- An old worker: it does not beat, so it has as long as its reader waits.
+      if one[3] >= tonumber(ARGV[5]) then claim(entry) end
+    else
+      local id = redis.call('HGET', base .. ':held:' .. owner, entry)
+      if not id then
+        claim(entry)
+      else
+        if not died[owner] then
+          died[owner] = {{}}
+          whose[#whose + 1] = owner
+        end
+        table.insert(died[owner], {{entry, id}})
+      end
+    end
+  end
+end
+local function suspect(some)
+  if #some == 0 then return end
+  local names = {{stream}}
+  for _, one in ipairs(some) do
+    names[#names + 1] = one[1]
+    names[#names + 1] = one[2]
+  end
+  redis.call('RPUSH', base .. ':suspects', cjson.encode(names))
+end
+for _, owner in ipairs(whose) do
+  local jobs = died[owner]
+  for _, one in ipairs(jobs) do
+    redis.call('HDEL', base .. ':held:' .. owner, one[1])
+    redis.call('XCLAIM', stream, group, '{SUSPECTS}', 0, one[1], 'JUSTID')
+  end
+  if #jobs == 1 then
+    local entry, id = jobs[1][1], jobs[1][2]
+    local deaths = redis.call('HINCRBY', base .. ':job:' .. id, 'failures', 1)
+    if deaths >= {DEATHS} then
+      local kept = redis.call('XRANGE', stream, entry, entry)[1]
+      bury(base, stream, group, entry, kept and kept[2][2] or '', ARGV[7], id, ARGV[6], owner)
+    else
+      suspect(jobs)
+    end
+  else
+    local half, rest = {{}}, {{}}
+    for i, one in ipairs(jobs) do table.insert(i <= #jobs / 2 and half or rest, one) end
+    suspect(half)
+    suspect(rest)
+  end
+end
+-- A worker that is gone leaves its name with its last job.
+for _, name in ipairs(redis.call('ZRANGEBYSCORE', base .. ':workers', '-inf', now - 3 * lease, 'LIMIT', 0, 20)) do
+  if redis.call('EXISTS', base .. ':held:' .. name) == 0 then
+    local pending = redis.call('XPENDING', stream, group, '-', '+', 1, name)
+    if #pending == 0 then
+      redis.call('XGROUP', 'DELCONSUMER', stream, group, name)
+      redis.call('ZREM', base .. ':workers', name)
+    end
+  end
+end
+return claimed
+"""
+)
+
+# Jobs that died together, for a worker that has nothing else. KEYS: base. ARGV: group, consumer, held, lease.
+# Answers {{how many groups wait for us}}, or {{0, stream, entries}}.
+SUSPECT = Step(
+    _TOOLS
+    + """
+local base, group, me = KEYS[1], ARGV[1], ARGV[2]
+local waiting = redis.call('LLEN', base .. ':suspects')
+if waiting == 0 then return {0} end
+local now, draining = now_ms(), base .. ':draining'
+redis.call('ZREMRANGEBYSCORE', draining, '-inf', now)
+if tonumber(ARGV[3]) > 0 then
+  -- Not more workers empty themselves than there is need of.
+  if not redis.call('ZSCORE', draining, me) and redis.call('ZCARD', draining) >= waiting then return {0} end
+  redis.call('ZADD', draining, now + tonumber(ARGV[4]), me)
+  return {waiting}
+end
+redis.call('ZREM', draining, me)
+local names = cjson.decode(redis.call('LPOP', base .. ':suspects'))
+local got = {}
+for i = 2, #names, 2 do
+  local one = redis.call('XCLAIM', names[1], group, me, 0, names[i])[1]
+  if one then
+    got[#got + 1] = one
+    redis.call('HSET', base .. ':held:' .. me, names[i], names[i + 1])
+  else
+    redis.call('XACK', names[1], group, names[i])
+  end
+end
+return {0, names[1], got}
+"""
+)
+
+# KEYS: stream, base. ARGV: group, consumer
+LEAVE = Step(
+    _TOOLS
+    + """
+local told = redis.pcall('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[2])
+if told.err or #told > 0 then return 0 end
+redis.pcall('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2])
+redis.call('ZREM', KEYS[2] .. ':workers', ARGV[2])
+redis.call('DEL', KEYS[2] .. ':worker:' .. ARGV[2], KEYS[2] .. ':held:' .. ARGV[2])
+return 1
+"""
+)
+
+# Entries that were acknowledged and not deleted. KEYS: stream. ARGV: group
+TRIM = Step(
+    """
+local pending = redis.pcall('XPENDING', KEYS[1], ARGV[1])
+if pending.err then return 0 end
+local first = pending[2]
+if pending[1] == 0 then
+  for _, one in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
+    if one[2] == ARGV[1] then
+      local ms, n = string.match(one[8], '^(%d+)-(%d+)$')
+      first = ms .. '-' .. string.format('%.0f', n + 1)
+    end
+  end
+end
+return redis.call('XTRIM', KEYS[1], 'MINID', first)
+"""
+)

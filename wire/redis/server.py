@@ -1,0 +1,107 @@
+"""The connections to one Redis server, and their errors in words."""
+
+# redis-py leaves many of its answers untyped.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
+import hashlib
+from collections.abc import Awaitable, Sequence
+from typing import Any, TypeVar
+
+import anyio
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, NoPermissionError, NoScriptError, RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.maint_notifications import MaintNotificationsConfig
+
+from wire import QueueDown
+
+# Jobs in an answer that nobody waited for would be in our name and in nobody's hands.
+TAKE_LIMIT_S = 10.0
+CONNECTIONS = 32
+T = TypeVar("T")
+
+
+class Step:
+    """A Lua script, known to the server by its hash."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+
+
+class Server:
+    def __init__(self, url: str, password: str | None, limit_s: float) -> None:
+        self.limit_s = limit_s
+        self.redis = _client(url, password, limit_s, limit_s)
+        self.taking = _client(url, password, limit_s, TAKE_LIMIT_S)
+        where = self.redis.connection_pool.connection_kwargs
+        self.where: str = where.get("path") or f"{where.get('host', 'localhost')}:{where.get('port', 6379)}"
+
+    async def close(self) -> None:
+        with anyio.move_on_after(self.limit_s, shield=True):
+            await self.redis.aclose()
+            await self.taking.aclose()
+
+    async def ask(self, answer: Awaitable[T]) -> T:
+        try:
+            return await answer
+        except (RedisError, OSError) as error:
+            raise self.down(error) from error
+
+    async def run(self, step: Step, keys: Sequence[str], *values: str | bytes | float) -> Any:
+        try:
+            return await self.redis.evalsha(step.sha, len(keys), *keys, *values)
+        except NoScriptError:  # the server is new, or has restarted
+            return await self.ask(self.redis.eval(step.source, len(keys), *keys, *values))
+        except (RedisError, OSError) as error:
+            raise self.down(error) from error
+
+    async def run_all(self, step: Step, calls: Sequence[tuple[Sequence[str], Sequence[str | bytes | float]]]) -> Any:
+        """The answers of many runs that go out together."""
+        for tried in (False, True):
+            pipeline = self.redis.pipeline(transaction=False)
+            for keys, values in calls:
+                pipeline.evalsha(step.sha, len(keys), *keys, *values)
+            try:
+                return await pipeline.execute()
+            except NoScriptError as error:
+                if tried:
+                    raise self.down(error) from error
+                await self.ask(self.redis.script_load(step.source))
+            except (RedisError, OSError) as error:
+                raise self.down(error) from error
+
+    def down(self, error: Exception | None) -> QueueDown:
+        match error:
+            case AuthenticationError():
+                return QueueDown(f"Redis at {self.where} refused the password: set REDIS_URL or REDIS_KEY right")
+            case NoPermissionError():
+                return QueueDown(f"Redis at {self.where} does not allow this user that: {error}")
+            case RedisTimeoutError() | TimeoutError():
+                return QueueDown(f"Redis at {self.where} did not answer in time: is it up, and reachable?")
+            case ResponseError():
+                return QueueDown(f"Redis at {self.where} refused: {error}")
+            case _:
+                return QueueDown(f"Redis at {self.where} cannot be reached: start it, or set REDIS_URL right")
+
+
+def _client(url: str, password: str | None, connect_limit_s: float, limit_s: float) -> Redis:
+    options: dict[str, Any] = {"password": password} if password else {}
+    try:
+        pool = BlockingConnectionPool.from_url(
+            url,
+            max_connections=CONNECTIONS,
+            timeout=10,
+            socket_timeout=limit_s,
+            socket_connect_timeout=connect_limit_s,
+            # No retry and no silent reconnect: what is repeated, and when, is decided above.
+            retry=Retry(NoBackoff(), 0, supported_errors=()),
+            maint_notifications_config=MaintNotificationsConfig(enabled=False),
+            **options,
+        )
+    except ValueError:
+        # Not redis-py's words: they may quote a part of the password.
+        raise ValueError("expected REDIS_URL as redis[s]://[user:password@]host:port[/db]") from None
+    return Redis.from_pool(pool)

@@ -1,0 +1,218 @@
+"""The steps of `wire.steps` on a Redis server. The scripts are in `wire.redis.lua`; here are their arguments."""
+
+# redis-py leaves many of its answers untyped.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, cast
+
+import anyio
+import msgspec
+from anyio.streams.memory import MemoryObjectReceiveStream
+from redis.exceptions import RedisError, ResponseError
+
+from wire import Busy
+from wire.messages import Final, encode_reply
+from wire.redis import lua
+from wire.redis.ear import Ear
+from wire.redis.server import Server
+from wire.steps import DEADLINE_MS, DEATHS, KEPT_MS, Beat, Figures, Frame, Heard, Logged, Started, Taken, Terms
+
+GROUP = "gpu_workers"
+_BURIED = f"a worker died {DEATHS} times with nothing but this job"
+_POISON = encode_reply(Final(error=f"given up: {_BURIED}", error_code="poison"))
+_RECLAIM_S = 1.0
+_KEPT_DATA = 1_000_000  # bytes of a dead job
+
+_Entries = list[tuple[bytes, list[bytes]]]
+
+
+class RedisSteps:
+    """See `Steps`. `base` is the stream of the jobs that name no model."""
+
+    def __init__(self, server: Server, ear: Ear, base: str, lease_s: float, patience_s: float, silence_s: float) -> None:
+        self._server, self._ear, self._base = server, ear, base
+        self._lease_ms, self._silence_ms = round(lease_s * 1000), round(silence_s * 1000)
+        self._patience_s = patience_s
+        self._joined: set[str] = set()
+        self._looked = float("-inf")
+        self._alone = False
+
+    def listen(self, request_id: str) -> AbstractAsyncContextManager[MemoryObjectReceiveStream[Heard]]:
+        return self._ear.listen(f"result:{request_id}")
+
+    def cancels(self) -> AbstractAsyncContextManager[MemoryObjectReceiveStream[Heard]]:
+        return self._ear.listen(f"{self._base}:ctl:cancel")
+
+    async def admit(self, request_id: str, data: bytes, terms: Terms) -> str:
+        keys = (terms.stream, self._base, self._job(request_id))
+        values = (request_id, data, terms.client, terms.idem, terms.deadline_ms, terms.depth, terms.quota)
+        told = await self._server.run(lua.ADMIT, keys, *values, self._lease_ms, KEPT_MS)
+        if told[0] == b"ok":
+            return told[1].decode()
+        after_s, depth = int(told[2]), int(told[3])
+        why = {
+            b"depth": f"{depth} jobs are in the queue, which takes {terms.depth} at most",
+            b"late": f"{depth} jobs are in the queue: the answer would come after its deadline",
+            b"quota": f"{terms.quota} answers of this client are under way, which is all it may have at once",
+        }[told[1]]
+        raise Busy(f"{why}; try again in {after_s} s", after_s)
+
+    async def read(self, request_id: str, after: tuple[int, int]) -> Logged:
+        since = f"({after[0]}-{after[1]}" if any(after) else "-"
+        known, entries = await self._server.run(lua.READ, (self._job(request_id), self._log(request_id)), since)
+        return Logged(bool(known), _frames(entries))
+
+    async def cancel(self, request_id: str, final: bytes) -> bool:
+        keys = (self._base, self._job(request_id))
+        return bool(await self._server.run(lua.CANCEL, keys, GROUP, request_id, final, KEPT_MS + DEADLINE_MS))
+
+    async def workers(self) -> int:
+        """Those that beat, and old ones that asked for a job, within two leases."""
+        redis, limit_ms = self._server.redis, 2 * self._lease_ms
+        try:
+            seconds, micros = await redis.time()
+            since = seconds * 1000 + micros // 1000 - limit_ms
+            registered = dict(await redis.zrange(f"{self._base}:workers", 0, -1, withscores=True))
+            consumers = await redis.xinfo_consumers(self._base, GROUP)
+        except ResponseError as error:
+            if _nothing_there(error):
+                return 0
+            raise self._server.down(error) from error
+        except (RedisError, OSError) as error:
+            raise self._server.down(error) from error
+        old = [one for one in consumers if one["name"] not in registered and not one["name"].startswith(b"-")]
+        return sum(beat > since for beat in registered.values()) + sum(one["idle"] < limit_ms for one in old)
+
+    async def trim(self, stream: str) -> None:
+        await self._server.run(lua.TRIM, (stream,), GROUP)
+
+    # --- the worker's
+
+    async def take(self, worker: str, streams: Sequence[str], slots: int, held: int) -> list[Taken]:
+        if self._alone and held:
+            return await self._nothing()
+        self._alone = False
+        for stream in streams:
+            if stream not in self._joined:
+                await self._join(stream, worker)
+        if anyio.current_time() - self._looked > min(_RECLAIM_S, self._lease_ms / 3000):
+            self._looked = anyio.current_time()
+            for stream in streams:
+                values = (self._lease_ms, slots, self._silence_ms, _POISON, _BURIED)
+                found = await self._run_in(lua.RECLAIM, stream, worker, *values)
+                if found:
+                    return _taken(stream, found)
+        waiting, *group = await self._server.run(lua.SUSPECT, (self._base,), GROUP, worker, held, self._lease_ms)
+        if waiting:
+            return await self._nothing()
+        if group:
+            self._alone = True
+            return _taken(group[0].decode(), group[1])
+        return await self._new(worker, streams, slots)
+
+    async def _nothing(self) -> list[Taken]:
+        await anyio.sleep(min(0.05, self._patience_s))
+        return []
+
+    async def _new(self, worker: str, streams: Sequence[str], slots: int) -> list[Taken]:
+        block_ms = round(min(self._patience_s, self._lease_ms / 3000) * 1000)
+        ids = dict.fromkeys(streams, ">")
+        try:
+            found = await self._server.taking.xreadgroup(GROUP, worker, cast("Any", ids), slots, block_ms)
+        except ResponseError as error:
+            if not _nothing_there(error):
+                raise self._server.down(error) from error
+            # Somebody flushed the server or deleted the stream: the next take makes the group again.
+            self._joined.clear()
+            return []
+        except (RedisError, OSError) as error:
+            raise self._server.down(error) from error
+        streams_found = cast("list[tuple[bytes, list[tuple[bytes, dict[bytes, bytes]]]]]", found)
+        return [
+            Taken(stream.decode(), entry.decode(), fields.get(b"data", b""))
+            for stream, entries in streams_found
+            for entry, fields in entries
+        ]
+
+    async def _join(self, stream: str, worker: str) -> None:
+        redis = self._server.redis
+        try:
+            await redis.xgroup_create(stream, GROUP, id="0", mkstream=True)
+        except ResponseError as error:
+            if not str(error).startswith("BUSYGROUP"):
+                raise self._server.down(error) from error
+        except (RedisError, OSError) as error:
+            raise self._server.down(error) from error
+        await self._server.ask(redis.xgroup_createconsumer(stream, GROUP, worker))
+        self._joined.add(stream)
+
+    async def start(self, worker: str, taken: Taken, request_id: str) -> Started:
+        keys = (taken.stream, self._base, self._job(request_id), self._log(request_id))
+        told = await self._server.run(lua.START, keys, GROUP, worker, taken.entry, request_id, DEADLINE_MS)
+        state = told[0].decode()
+        if state in ("lost", "done"):
+            return Started(state)
+        return Started(state, int(told[1]), int(told[2]) / 1000, _frames(told[3]))
+
+    async def append(self, frames: Sequence[Frame]) -> list[bool]:
+        calls = [
+            ((self._log(f.request_id),), (f"result:{f.request_id}", str(f.epoch), str(f.seq), f.data)) for f in frames
+        ]
+        return [bool(told) for told in await self._server.run_all(lua.APPEND, calls)]
+
+    async def finish(self, worker: str, frame: Frame) -> bool:
+        keys = (frame.stream, self._base, self._job(frame.request_id), self._log(frame.request_id))
+        values = (worker, frame.entry, frame.request_id, str(frame.epoch), str(frame.seq), frame.data)
+        return bool(await self._server.run(lua.FINISH, keys, GROUP, *values))
+
+    async def beat(self, worker: str, held: Sequence[Frame], figures: Figures) -> Beat:
+        card = figures.card
+        told = {
+            "engine": card.engine,
+            "model": card.model or "",
+            "slots": card.slots,
+            "state": figures.state,
+            "in_flight": figures.in_flight,
+            "mean_s": round(figures.mean_s, 4),
+            "tokens_per_s": round(figures.tokens_per_s, 1),
+            "first_token_s": round(figures.first_token_s, 4),
+        }
+        names = [name for frame in held for name in (frame.stream, frame.entry, frame.request_id)]
+        values = (worker, 2 * self._lease_ms, msgspec.json.encode(told), *names)
+        lost, cancelled = await self._server.run(lua.BEAT, (self._base,), GROUP, *values)
+        return Beat(frozenset(one.decode() for one in lost), frozenset(one.decode() for one in cancelled))
+
+    async def hand_back(self, worker: str, frame: Frame) -> None:
+        await self._run_in(lua.HAND_BACK, frame.stream, worker, frame.entry, self._lease_ms)
+
+    async def bury(self, worker: str, taken: Taken, reason: str, request_id: str | None, final: bytes) -> None:
+        values = (taken.entry, taken.data[:_KEPT_DATA], reason, request_id or "", final)
+        await self._run_in(lua.BURY, taken.stream, worker, *values)
+
+    async def leave(self, worker: str) -> None:
+        for stream in self._joined:
+            await self._run_in(lua.LEAVE, stream, worker)
+
+    async def _run_in(self, step: Any, stream: str, worker: str, *values: str | bytes | float) -> Any:
+        return await self._server.run(step, (stream, self._base), GROUP, worker, *values)
+
+    def _job(self, request_id: str) -> str:
+        return f"{self._base}:job:{request_id}"
+
+    def _log(self, request_id: str) -> str:
+        return f"{self._base}:rlog:{request_id}"
+
+
+def _frames(entries: _Entries) -> tuple[bytes, ...]:
+    return tuple(fields[1] for _, fields in entries if fields[0] == b"d")
+
+
+def _taken(stream: str, entries: _Entries) -> list[Taken]:
+    return [Taken(stream, entry.decode(), dict(zip(f[::2], f[1::2], strict=True)).get(b"data", b"")) for entry, f in entries]
+
+
+def _nothing_there(error: ResponseError) -> bool:
+    """The stream or the group is not there (yet), or went away under a read that was waiting."""
+    return str(error).startswith(("NOGROUP", "UNBLOCKED", "no such key"))
