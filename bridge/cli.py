@@ -5,7 +5,7 @@ import os
 import sys
 from typing import NoReturn
 
-ENGINES = ("extractive", "openai", "echo")
+ENGINES = ("extractive", "openai", "echo", "onnx", "sentence-transformers")
 
 _EXAMPLES = """examples:
   tandem up ~/notes ~/papers      watch the folders, index them, serve MCP and http://127.0.0.1:8000
@@ -99,6 +99,12 @@ def _parser() -> argparse.ArgumentParser:
 
     worker = command("worker", "take jobs from Redis and answer them (the GPU box's process)", json_=False)
     worker.add_argument("--engine", choices=ENGINES, required=True)
+    worker.add_argument(
+        "--task",
+        choices=("generate", "embed"),
+        default="generate",
+        help="embed: batches of texts from embedding_queue become vectors (default: generate)",
+    )
     worker.add_argument("--slots", type=_positive, default=8, metavar="N", help="jobs at once (default: 8)")
     worker.add_argument(
         "--tokens-per-second", type=float, default=0, metavar="R", help="echo only; 0 (default): no limit"

@@ -4,15 +4,16 @@ import argparse
 import logging
 import signal
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import replace
 
 import anyio
 
-from bridge.settings import Settings, openai_settings, worded
+from bridge.settings import Settings, WrongSetting, openai_settings, worded
 from bridge.traced import traced
 from inference_server.engines import Generate
 from inference_server.worker import work
+from wire import embedding
 from wire.redis import RedisWire
 
 logger = logging.getLogger("tandem")
@@ -22,20 +23,31 @@ async def serve(arguments: argparse.Namespace, settings: Settings) -> None:
     """Raises WrongSetting."""
     settings = replace(settings, redis_url=settings.redis_url or "redis://localhost:6379")
     assert settings.redis_url is not None
+    embeds = arguments.task == "embed"
+    key = embedding.queue(settings.redis_stream_key) if embeds else settings.redis_stream_key
     with worded():
-        wire = RedisWire(settings.redis_url, settings.redis_stream_key, settings.redis_key, lease_s=settings.lease_s)
+        wire = RedisWire(settings.redis_url, key, settings.redis_key, lease_s=settings.lease_s)
     stopped = anyio.Event()
-    with traced(settings, "tandem-worker"):
+    # A batch of texts is no part of anybody's question.
+    with nullcontext() if embeds else traced(settings, "tandem-worker"):
         async with _engine(arguments, settings) as generate, wire, anyio.create_task_group() as tasks:
             tasks.start_soon(_until_signal, stopped)
-            logger.info("the %s engine takes jobs from %s", arguments.engine, settings.redis_stream_key)
-            await work(wire, generate, slots=arguments.slots, stopped=stopped, engine=arguments.engine, model=settings.model)
+            logger.info("the %s engine takes jobs from %s", arguments.engine, key)
+            model = None if embeds else settings.model
+            await work(wire, generate, slots=arguments.slots, stopped=stopped, engine=arguments.engine, model=model)
             tasks.cancel_scope.cancel()
 
 
 @asynccontextmanager
 async def _engine(arguments: argparse.Namespace, settings: Settings) -> AsyncGenerator[Generate]:
-    if arguments.engine == "echo":
+    if arguments.task == "embed":
+        from bridge.embed_engines import embed_engine
+
+        async with embed_engine(arguments.engine, settings) as generate:
+            yield generate
+    elif arguments.engine in ("onnx", "sentence-transformers"):
+        raise WrongSetting(f"the {arguments.engine} engine only embeds: add --task embed")
+    elif arguments.engine == "echo":
         from inference_server.engines.echo import echo
 
         yield echo(arguments.tokens_per_second)

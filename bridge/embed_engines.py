@@ -1,0 +1,61 @@
+# pyright: reportUnknownVariableType=false, reportUnknownMemberType=false
+"""`tandem worker --task embed`: what embeds there, and with which weights."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio.to_thread
+
+from bridge.settings import Settings, WrongSetting
+from indexer.embed import EmbedderUnusable, weights
+from inference_server.engines import Generate
+from inference_server.engines.embed import NoWeights, embedding
+
+_FILES = [f"{folder}{kind}" for folder in ("", "*/") for kind in ("*.json", "*.txt", "*.model", "*.safetensors")]
+
+
+@asynccontextmanager
+async def embed_engine(engine: str, settings: Settings) -> AsyncGenerator[Generate]:
+    """In full precision, whatever runs it: what goes over the wire serves any laptop with the same weights.
+
+    Raises WrongSetting for an engine that does not embed, EmbedderUnusable where its model cannot be opened.
+    """
+    name = settings.embedding_model
+    try:
+        if engine == "onnx":
+            yield await anyio.to_thread.run_sync(_onnx, name, settings)
+        elif engine == "sentence-transformers":
+            from inference_server.engines.sbert import sentence_transformers_engine
+
+            folder = await anyio.to_thread.run_sync(_folder, name, settings)
+            yield await anyio.to_thread.run_sync(sentence_transformers_engine, name, folder)
+        else:
+            raise WrongSetting(f"--task embed was expected with --engine onnx or sentence-transformers, not {engine}")
+    except NoWeights as error:
+        raise EmbedderUnusable(str(error)) from error
+
+
+def _onnx(name: str, settings: Settings) -> Generate:
+    from bridge.opening import models_folder
+    from indexer.embed import onnx
+
+    loaded = onnx.load(name, settings.embed_model, models_folder(), settings.threads, precision="fp32")
+    return embedding(loaded.documents, loaded.signature.partition(":")[2], "onnx")
+
+
+def _folder(name: str, settings: Settings) -> Path:
+    """A local copy of the whole model: its pooling and its limits too, not the weights alone."""
+    if place := settings.embed_model or weights.package(name):
+        return place
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    repository = name if "/" in name else f"sentence-transformers/{name}"
+    try:
+        return Path(snapshot_download(repository, allow_patterns=_FILES))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise EmbedderUnusable(
+            f"the hub gave no model {repository} ({type(error).__name__}): set EMBEDDING_MODEL to a name that it has, "
+            "or TANDEM_EMBED_MODEL to a folder with the model"
+        ) from error
