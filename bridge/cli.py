@@ -3,7 +3,7 @@
 import argparse
 import os
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 ENGINES = ("extractive", "openai", "echo", "onnx", "sentence-transformers")
 
@@ -40,11 +40,7 @@ def _parser() -> argparse.ArgumentParser:
 
     def command(name: str, help_: str, json_: bool = True) -> argparse.ArgumentParser:
         made = commands.add_parser(name, help=help_, description=help_[0].upper() + help_[1:] + ".")
-        made.add_argument(
-            "--data", metavar="DIR", help="the index's folder (default: TANDEM_DATA, or your user-data folder)"
-        )
-        if json_:
-            made.add_argument("--json", action="store_true", help="JSON on stdout and nothing else")
+        _shared(made, json_)
         return made
 
     up = command("up", "add folders and run the daemon in the foreground: watch, index, serve", json_=False)
@@ -110,6 +106,9 @@ def _parser() -> argparse.ArgumentParser:
         "--tokens-per-second", type=float, default=0, metavar="R", help="echo only; 0 (default): no limit"
     )
 
+    command("workers", "say how long the queue is, who takes jobs from it, and how fast")
+    _dead(command("dead", "see the jobs that were given up; send one again, or drop it"))
+
     evaluate = command("eval", "index a judged collection into a cache folder of its own, search, score")
     evaluate.add_argument("corpus")
     evaluate.add_argument("--queries", required=True, metavar="FILE", help='JSON lines {"id", "text"}')
@@ -119,6 +118,30 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--run", metavar="FILE", help="write the ranked paths there")
     evaluate.add_argument("--passages", metavar="FILE", help="write the ranked passages there")
     return parser
+
+
+def _shared(parser: argparse.ArgumentParser, json_: bool = True, **default: Any) -> None:
+    parser.add_argument(
+        "--data", metavar="DIR", help="the index's folder (default: TANDEM_DATA, or your user-data folder)", **default
+    )
+    if json_:
+        parser.add_argument("--json", action="store_true", help="JSON on stdout and nothing else", **default)
+
+
+def _dead(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for name, help_ in (
+        ("ls", "list them, the latest first"),
+        ("show", "print one: why it was given up, its question and its passages"),
+        ("retry", "send one again, with a clean record; its answer is kept for ten minutes after its end"),
+        ("drop", "remove one for good"),
+    ):
+        action = actions.add_parser(name, help=help_, description=help_[0].upper() + help_[1:] + ".")
+        _shared(action, default=argparse.SUPPRESS)  # what was said before the action stands
+        if name == "ls":
+            action.add_argument("-n", type=_positive, default=50, metavar="N", help="how many (default: 50)")
+        else:
+            action.add_argument("id", metavar="ID", help="its ID in `tandem dead ls`, or its request's")
 
 
 def _within(parser: argparse.ArgumentParser) -> None:

@@ -1,7 +1,6 @@
 """What each command does once its words are understood. Results go to stdout, words for people to stderr."""
 
 import argparse
-import dataclasses
 import logging
 import os
 import sys
@@ -13,12 +12,12 @@ from pathlib import Path
 from typing import Any, cast
 
 import anyio
-import msgspec
 
 from bridge.citing import current, place
 from bridge.folder import Folder, Held, Unusable, held, holding
 from bridge.service import Answer, BadInput, Piece, Service, Unavailable
 from bridge.settings import Settings, WrongSetting, load
+from bridge.terminal import printable, say, say_json
 from indexer.embed import EmbedderAway, EmbedderUnusable
 from indexer.hits import Summary
 from indexer.sandbox import NoReader
@@ -80,16 +79,6 @@ def _leaf(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
     return error
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)  # noqa: T201
-
-
-def _say_json(data: object) -> None:
-    if dataclasses.is_dataclass(data):
-        data = msgspec.to_builtins(data)
-    _say(msgspec.json.encode(data).decode())
 
 
 @asynccontextmanager
@@ -185,9 +174,9 @@ def _say_summary(arguments: argparse.Namespace, summary: Summary) -> None:
     from bridge.progress import in_words
 
     if arguments.json:
-        _say_json(summary)
+        say_json(summary)
     else:
-        _say(in_words(summary))
+        say(in_words(summary))
 
 
 async def _reindex(arguments: argparse.Namespace, settings: Settings) -> None:
@@ -202,9 +191,9 @@ async def _forget(arguments: argparse.Namespace, settings: Settings) -> None:
     async with _service(settings) as service:
         documents = await service.forget(path)
     if arguments.json:
-        _say_json({"path": path, "documents": documents})
+        say_json({"path": path, "documents": documents})
     else:
-        _say(f"{documents} document{'s' * (documents != 1)} forgotten; `tandem index {path}` takes it in again")
+        say(f"{documents} document{'s' * (documents != 1)} forgotten; `tandem index {path}` takes it in again")
 
 
 async def _pause(arguments: argparse.Namespace, settings: Settings) -> None:
@@ -224,11 +213,11 @@ async def _migrate(arguments: argparse.Namespace, settings: Settings) -> None:
 
     moved = await migrate(settings)
     if arguments.json:
-        _say_json(moved)
+        say_json(moved)
     elif moved.source == moved.target and not moved.embedded_chunks:
-        _say(f"nothing to move: {moved.chunks} chunks are in {moved.target}")
+        say(f"nothing to move: {moved.chunks} chunks are in {moved.target}")
     else:
-        _say(f"{moved.chunks} chunks moved from {moved.source} to {moved.target}; {moved.embedded_chunks} embedded")
+        say(f"{moved.chunks} chunks moved from {moved.source} to {moved.target}; {moved.embedded_chunks} embedded")
 
 
 async def _backup(arguments: argparse.Namespace, settings: Settings) -> None:
@@ -250,11 +239,9 @@ async def _doctor(arguments: argparse.Namespace, settings: Settings) -> None:
     checks = await examine(settings)
     for check in checks:
         if arguments.json:
-            _say_json(check)
+            say_json(check)
         else:
-            _say(
-                f"{check.state:8} {check.part:10} {check.found}" + (f"\n{'':20}{check.remedy}" if check.remedy else "")
-            )
+            say(f"{check.state:8} {check.part:10} {check.found}" + (f"\n{'':20}{check.remedy}" if check.remedy else ""))
 
 
 def _absolute(path: str) -> str:
@@ -279,12 +266,12 @@ async def _search(arguments: argparse.Namespace, settings: Settings) -> None:
     async with _service(settings) as service:
         found = await service.search(arguments.query, arguments.k, arguments.within)
     if arguments.json:
-        _say_json(found)
+        say_json(found)
         return
     for n, hit in enumerate(found.hits, 1):
-        _say(f"[{n}] {_printable(place(hit))}  {hit.score:.3f}\n{_indented(hit.text)}\n")
+        say(f"[{n}] {printable(place(hit))}  {hit.score:.3f}\n{_indented(hit.text)}\n")
     if not found.hits:
-        _say("nothing found")
+        say("nothing found")
     _notes(found.degraded, current(found.freshness))
 
 
@@ -293,24 +280,24 @@ async def _ask(arguments: argparse.Namespace, settings: Settings) -> None:
         async for part in parts:
             if isinstance(part, Piece):
                 if arguments.json:
-                    _say_json(part)
+                    say_json(part)
                 else:
-                    print(_printable(part.chunk), end="", flush=True)  # noqa: T201
+                    print(printable(part.chunk), end="", flush=True)  # noqa: T201
             elif arguments.json:
-                _say_json({"chunk": "", "is_final": True})
-                _say_json(part)
+                say_json({"chunk": "", "is_final": True})
+                say_json(part)
                 _raise_for(part)
             else:
-                _say("")
+                say("")
                 _say_sources(part)
                 _raise_for(part)
 
 
 def _say_sources(answer: Answer) -> None:
     if answer.citations:
-        _say("\nSources:")
+        say("\nSources:")
     for citation in answer.citations:
-        _say(f"[{citation.n}] {_printable(place(citation))}")
+        say(f"[{citation.n}] {printable(place(citation))}")
     _notes(answer.degraded, f"answered by {answer.engine}; {current(answer.freshness)}")
 
 
@@ -325,30 +312,30 @@ async def _status(arguments: argparse.Namespace, settings: Settings) -> None:
     async with _service(settings) as service:
         status = await service.status()
     if arguments.json:
-        _say_json(status)
+        say_json(status)
         return
-    _say(
+    say(
         f"documents  {status.documents} ({status.chunks} chunks), {status.pending} pending, {len(status.failed)} failed"
     )
-    _say(f"folders    {', '.join(status.roots) or 'none yet: `tandem up DIR` or `tandem index DIR`'}")
-    _say(f"as of      {status.as_of or 'never'} ({status.state})")
+    say(f"folders    {', '.join(status.roots) or 'none yet: `tandem up DIR` or `tandem index DIR`'}")
+    say(f"as of      {status.as_of or 'never'} ({status.state})")
     if status.progress:
-        _say(f"indexing   {run_in_words(status.progress)}")
+        say(f"indexing   {run_in_words(status.progress)}")
     if status.growing:
         grows = status.growing
-        _say(f"growing    {grows.embedding} in {grows.store}: {grows.chunks_left} chunks left, then it answers")
-    _say(f"embedding  {status.embedding}")
-    _say(f"store      {status.store}")
-    _say(f"engine     {status.engine}, {status.workers} worker{'' if status.workers == 1 else 's'}")
+        say(f"growing    {grows.embedding} in {grows.store}: {grows.chunks_left} chunks left, then it answers")
+    say(f"embedding  {status.embedding}")
+    say(f"store      {status.store}")
+    say(f"engine     {status.engine}, {status.workers} worker{'' if status.workers == 1 else 's'}")
     for word, files in (("failed", status.failed), ("left out", status.left_out)):
         for file in files[:_FAILED_SHOWN]:
-            _say(f"{word:10} {_printable(file.path)}: {file.reason}")
+            say(f"{word:10} {printable(file.path)}: {file.reason}")
         if len(files) > _FAILED_SHOWN:
-            _say(f"{word:10} and {len(files) - _FAILED_SHOWN} more: `tandem status --json`")
+            say(f"{word:10} and {len(files) - _FAILED_SHOWN} more: `tandem status --json`")
     for path in status.forgotten:
-        _say(f"forgotten  {_printable(path)}")
+        say(f"forgotten  {printable(path)}")
     for warning in status.warnings:
-        _say(f"warning    {warning}")
+        say(f"warning    {warning}")
 
 
 async def _ls(arguments: argparse.Namespace, settings: Settings) -> None:
@@ -356,9 +343,9 @@ async def _ls(arguments: argparse.Namespace, settings: Settings) -> None:
         rows = await service.documents(arguments.glob)
     for row in rows:
         if arguments.json:
-            _say_json(row)
+            say_json(row)
         else:
-            _say(f"{row.state:8} {row.chunks:5} {row.indexed_at}  {_printable(row.path)}")
+            say(f"{row.state:8} {row.chunks:5} {row.indexed_at}  {printable(row.path)}")
 
 
 async def _worker(arguments: argparse.Namespace, settings: Settings) -> None:
@@ -367,15 +354,27 @@ async def _worker(arguments: argparse.Namespace, settings: Settings) -> None:
     await serve(arguments, settings)
 
 
+async def _workers(arguments: argparse.Namespace, settings: Settings) -> None:
+    from bridge.queue_commands import workers
+
+    await workers(arguments, settings)
+
+
+async def _dead(arguments: argparse.Namespace, settings: Settings) -> None:
+    from bridge.queue_commands import dead
+
+    await dead(arguments, settings)
+
+
 async def _eval(arguments: argparse.Namespace, settings: Settings) -> None:
     from bridge.evaluating import evaluate
 
     scores = await evaluate(arguments, settings)
     if arguments.json:
-        _say_json(scores)
+        say_json(scores)
     else:
         for name, score in scores.items():
-            _say(f"{name:8} {score:.4f}" if isinstance(score, float) else f"{name:8} {score}")
+            say(f"{name:8} {score:.4f}" if isinstance(score, float) else f"{name:8} {score}")
 
 
 def _notes(degraded: tuple[str, ...], freshness: str) -> None:
@@ -385,12 +384,7 @@ def _notes(degraded: tuple[str, ...], freshness: str) -> None:
 
 
 def _indented(text: str) -> str:
-    return "\n".join(f"    {line}" for line in _printable(text).splitlines())
-
-
-def _printable(text: str) -> str:
-    """A file may hold escape codes that would move the cursor or rename the window."""
-    return "".join(c if c.isprintable() or c in "\n\t" else " " for c in text)
+    return "\n".join(f"    {line}" for line in printable(text).splitlines())
 
 
 Command = Callable[[argparse.Namespace, Settings], Awaitable[Any]]
@@ -411,5 +405,7 @@ _COMMANDS: dict[str, Command] = {
     "status": _status,
     "ls": _ls,
     "worker": _worker,
+    "workers": _workers,
+    "dead": _dead,
     "eval": _eval,
 }

@@ -58,6 +58,7 @@ async def _serve(tandem: Tandem, settings: Settings, folder: Folder) -> None:
             allowed_hosts=["*"] if settings.token else [settings.host],
             cors_origins=[origin.strip() for origin in settings.cors_origins.split(",") if origin.strip()],
             mcp=await stack.enter_async_context(sessions.over_http(server)),
+            metrics=tandem.metrics,
         )
         listeners = [await stack.enter_async_context(sessions.bound(str(folder.http_socket)))]
         if port := stack.enter_context(_port(settings)):

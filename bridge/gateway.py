@@ -3,7 +3,7 @@
     GET  /health                                       {"status": "ok"}
     POST /search         {"query", "limit", "in"}      {hits, freshness, degraded}
     POST /build-context  {"text", "in", "session"}     data: {chunk, is_final}* then data: [DONE]
-    GET  /status
+    GET  /status, /metrics
     *    /mcp                                          MCP, streamable HTTP
     GET  /documents?in=GLOB                            over the Unix socket only, as all that follow
     POST /index          {"folders", "accept_deletions"}
@@ -13,7 +13,7 @@ Every failure is {"error": {"code", "message"}}. `guard` stands before all of it
 """
 
 import logging
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any, TypeVar
@@ -32,6 +32,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bridge import sse
 from bridge.guard import failure, guarded
+from bridge.metrics import CONTENT_TYPE
 from bridge.service import Answer, BadInput, Part, Service, Unavailable
 
 logger = logging.getLogger(__name__)
@@ -75,14 +76,15 @@ def app(
     allowed_hosts: Collection[str] = (),
     cors_origins: Collection[str] = (),
     mcp: ASGIApp | None = None,
+    metrics: Callable[[], Awaitable[bytes]] | None = None,
     heartbeat_s: float = HEARTBEAT_S,
 ) -> Starlette:
     """The ASGI app for all sockets of one uvicorn: TCP, and Unix sockets that `sessions.bound` made.
 
     `token`: what TCP callers must show, null where only loopback can reach the port. `allowed_hosts`: names or
     name:port that Host may say beyond loopback; "*" is any, for where the token keeps rebound names out.
-    `cors_origins`: whole origins whose pages may call. `mcp`: what `sessions.over_http` gave. A comment goes out
-    after `heartbeat_s` of silence in a stream.
+    `cors_origins`: whole origins whose pages may call. `mcp`: what `sessions.over_http` gave. `metrics`: the page
+    of that name. A comment goes out after `heartbeat_s` of silence in a stream.
     """
     routes = [
         Route("/health", partial(_health, version)),
@@ -99,6 +101,8 @@ def app(
     ]
     if mcp:
         routes.append(Route("/mcp", mcp))
+    if metrics:
+        routes.append(Route("/metrics", partial(_metrics, metrics)))
     guard = Middleware(
         guarded, token=token, allowed_hosts=allowed_hosts, cors_origins=cors_origins, local_paths=LOCAL_PATHS
     )
@@ -122,6 +126,10 @@ async def _build_context(service: Service, heartbeat_s: float, request: Request)
 
 async def _status(service: Service, request: Request) -> Response:
     return _json(await service.status())
+
+
+async def _metrics(metrics: Callable[[], Awaitable[bytes]], request: Request) -> Response:
+    return Response(await metrics(), headers={"Content-Type": CONTENT_TYPE})
 
 
 async def _documents(service: Service, request: Request) -> Response:

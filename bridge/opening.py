@@ -202,9 +202,11 @@ class _Parts:
         kind, _, rest = answers.signature.partition(":")
         name = rest.rpartition("@")[0]
         try:
+            recorded = (answers.signature, answers.dimensions)
             if kind == "ollama":
-                recorded = (answers.signature, answers.dimensions)
                 embedder: Embedder = await self._ollama(name, recorded)
+            elif kind == "remote":
+                embedder = await self._remote(name, recorded)
             else:
                 embedder, _ = await self._onnx(name, kind.removeprefix("onnx-"))
         except (EmbedderAway, EmbedderUnusable) as error:
@@ -220,12 +222,23 @@ class _Parts:
         if self.settings.embed == "ollama":
             embedder = await self._ollama(self.settings.embedding_model, recorded)
             return embedder, weights.tokenizer(self.settings.embed_model)
+        if self.settings.embed == "remote":
+            embedder = await self._remote(self.settings.embedding_model, recorded)
+            return embedder, weights.tokenizer(self.settings.embed_model)
         return await self._onnx(self.settings.embedding_model, self.settings.embed_precision)
 
     async def _ollama(self, name: str, recorded: tuple[str, int] | None) -> Embedder:
         from indexer.embed.ollama import open_ollama
 
         return await self.stack.enter_async_context(open_ollama(self.settings.ollama_host, name, recorded))
+
+    async def _remote(self, name: str, recorded: tuple[str, int] | None) -> Embedder:
+        from bridge.remote_embedding import embedding_workers, has_twin
+        from indexer.embed.remote import open_remote
+
+        ask = await self.stack.enter_async_context(embedding_workers(self.settings))
+        twin = (await self._onnx(name, "fp32"))[0] if has_twin(name, self.settings) else None
+        return await open_remote(ask, name, twin, recorded)
 
     async def _onnx(self, name: str, precision: str) -> tuple[Embedder, Path]:
         from indexer.embed import onnx
@@ -272,8 +285,11 @@ def _place(settings: Settings) -> str:
 
 
 def _same_model(settings: Settings, generation: Generation) -> bool:
-    kind = "ollama" if settings.embed == "ollama" else f"onnx-{settings.embed_precision}"
-    return generation.signature.startswith(f"{kind}:{settings.embedding_model}@")
+    # What workers make with weights that this machine has too is what it would make itself.
+    kinds = {"ollama": ["ollama"], "remote": ["remote", "onnx-fp32"]}.get(
+        settings.embed, [f"onnx-{settings.embed_precision}"]
+    )
+    return generation.signature.startswith(tuple(f"{kind}:{settings.embedding_model}@" for kind in kinds))
 
 
 def _short(signature: str) -> str:

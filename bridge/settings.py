@@ -93,7 +93,7 @@ OURS = frozenset(
     }
 )
 _CHOICES = {
-    "embed": ("onnx", "ollama"),
+    "embed": ("onnx", "ollama", "remote"),
     "embed_precision": ("int8", "fp32"),
     "poll": ("auto", "all"),
     "quantization": ("none", "int8", "turbo8"),
@@ -194,8 +194,13 @@ def _checked(settings: Settings) -> Settings:
     if settings.engine == "openai":
         openai_settings(settings)
     if not settings.embedding_model:
-        names = {"onnx": "all-MiniLM-L6-v2", "ollama": "nomic-embed-text"}
-        settings = replace(settings, embedding_model=names[settings.embed])
+        name = "nomic-embed-text" if settings.embed == "ollama" else "all-MiniLM-L6-v2"
+        settings = replace(settings, embedding_model=name)
+    if settings.embed == "remote" and not settings.redis_url:
+        raise WrongSetting(
+            "TANDEM_EMBED=remote needs REDIS_URL, where workers (`tandem worker --task embed`) take batches of texts; "
+            "set it, or unset TANDEM_EMBED to embed on this machine"
+        )
     if (url := settings.qdrant_url) and not url.startswith(("http://", "https://")):
         raise WrongSetting(f"QDRANT_URL was expected to be http://host:6333 or https://host, it is {url!r}")
     if settings.uvicorn_workers > 1:

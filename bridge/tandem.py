@@ -13,6 +13,7 @@ import anyio
 import anyio.abc
 import msgspec
 
+from bridge import metrics
 from bridge.answer import Limits, Route, answering
 from bridge.folder import Folder
 from bridge.keeping import INDEX_FAILS, Keeping, retire
@@ -119,6 +120,17 @@ class Tandem:
             progress=now(run) if (run := self.indexer.progress) and run.files else None,
             growing=self._growing(),
         )
+
+    async def metrics(self) -> bytes:
+        """As Prometheus reads them."""
+        catalog, office = self._catalog, None
+        if self._settings.engine == "redis":
+            from wire.redis import RedisWire
+
+            wire = self._routes[0].wire
+            office = wire.office() if isinstance(wire, RedisWire) else None
+        index = metrics.Index(*catalog.counts(), pending=self._pending, failed=len(catalog.failed()))
+        return await metrics.page(index, office)
 
     def _warnings(self) -> Iterator[str | None]:
         catalog = self._catalog

@@ -10,7 +10,7 @@ import logging
 
 import anyio
 
-from inference_server.engines import EngineFailed, Generate
+from inference_server.engines import EngineFailed, EngineLost, Generate
 from inference_server.spans import generation
 from wire import Delivery, Final, Hold, Inbox, Job, QueueDown, Wire, WorkerCard
 
@@ -34,14 +34,15 @@ async def work(
     """Serves jobs, `slots` at once. When `stopped` is set, takes nothing new; returns once what it took is done, or
     handed back to the queue after `grace_s`. `engine` and `model` are what others see of this worker."""
     free = anyio.Semaphore(slots)
-    outage = _Outage(stopped)
+    outage, lost = _Outage(stopped), _Lost(stopped)
     async with wire.attach(WorkerCard(engine, model, slots)) as inbox, anyio.create_task_group() as jobs:
         while not stopped.is_set():
             await free.acquire()
             free.release()
+            await lost.wait()
             for delivery in await _take(inbox, free.value, outage):
                 free.acquire_nowait()
-                jobs.start_soon(_serve, inbox, delivery, generate, free)
+                jobs.start_soon(_serve, inbox, delivery, generate, free, lost)
         inbox.drain()
         jobs.cancel_scope.deadline = anyio.current_time() + grace_s
 
@@ -56,7 +57,9 @@ async def _take(inbox: Inbox, slots: int, outage: "_Outage") -> list[Delivery]:
     return deliveries
 
 
-async def _serve(inbox: Inbox, delivery: Delivery, generate: Generate, free: anyio.Semaphore) -> None:
+async def _serve(
+    inbox: Inbox, delivery: Delivery, generate: Generate, free: anyio.Semaphore, lost: "_Lost"
+) -> None:
     request_id, began = delivery.job.request_id, anyio.current_time()
     ended = "handed back"
     try:
@@ -65,6 +68,9 @@ async def _serve(inbox: Inbox, delivery: Delivery, generate: Generate, free: any
                 final = await _answer(hold, delivery.job, generate)
                 await hold.finish(final)
         ended = hold.ended or ended
+    except EngineLost as error:
+        lost.back = error.back
+        ended = f"handed back: {error}"
     except QueueDown as error:
         ended = f"left to others: {error}"
     except Exception:
@@ -87,6 +93,8 @@ async def _answer(hold: Hold, job: Job, generate: Generate) -> Final:
                         break
                     span.said(reply.chunk)
                     await hold.emit(reply)
+        except EngineLost:
+            raise  # no end of the job's: who takes it next goes on
         except EngineFailed as error:
             span.failed(error)
             logger.warning("job %s: %s", job.request_id, error)
@@ -118,6 +126,18 @@ class _Outage:
         if self._since is not None:
             logger.info("the queue is back after %.1f s", anyio.current_time() - self._since)
         self._since = None
+
+
+class _Lost:
+    """The engine died under a job: until it is `back`, others can take what waits."""
+
+    def __init__(self, stopped: anyio.Event) -> None:
+        self._stopped = stopped
+        self.back: anyio.Event | None = None
+
+    async def wait(self) -> None:
+        while self.back and not self.back.is_set() and not self._stopped.is_set():
+            await _pause(0, self._stopped)
 
 
 async def _pause(away_s: float, stopped: anyio.Event) -> None:

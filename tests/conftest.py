@@ -45,9 +45,10 @@ def redis_url(redis_binary: str, tmp_path_factory: pytest.TempPathFactory) -> It
 async def wire(request: pytest.FixtureRequest) -> AsyncIterator[Wire]:
     """An empty wire, through each adapter."""
     if request.param == "memory":
-        yield MemoryWire(patience_s=0.05)
+        yield MemoryWire(patience_s=0.05, depth=60)
         return
-    async with RedisWire(request.getfixturevalue("redis_url"), key=uuid.uuid4().hex, patience_s=0.05) as wire:
+    url = request.getfixturevalue("redis_url")
+    async with RedisWire(url, key=uuid.uuid4().hex, patience_s=0.05, depth=60) as wire:
         yield wire
 
 

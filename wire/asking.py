@@ -94,50 +94,44 @@ async def _replies(
     logged: Logged | None = None,
 ) -> AsyncGenerator[Reply]:
     log = _Log(steps, request_id, place)
+    lost = replace(_LOST, seq=place.seq + 1)
     begun = unnumbered = False
-    frames = logged.frames if logged else ()
+    frames, from_log = logged.frames if logged else (), True
     while True:
-        from_log = bool(frames)
-        for data in frames:
-            for reply in _read(data):
-                match place.take(reply):
-                    case "old":
-                        continue
-                    case "ahead":
-                        yield replace(_LOST, seq=place.seq + 1, epoch=reply.epoch)
-                        return
-                    case "hole":
-                        if from_log:
-                            yield replace(_LOST, seq=place.seq + 1, epoch=reply.epoch)
-                            return
-                        break
-                    case "next":
-                        begun, unnumbered = True, not reply.seq
-                        if isinstance(reply, Final) and unnumbered:
-                            await steps.trim(stream)
-                        yield reply
-                        if isinstance(reply, Final):
-                            return
-            else:
+        hole = False
+        for reply in (reply for data in frames for reply in _read(data)):
+            verdict = place.take(reply)
+            if verdict == "ahead" or (verdict == "hole" and from_log):
+                yield lost
+                return
+            if verdict == "hole":
+                hole = True
+                break
+            if verdict == "old":
                 continue
-            break  # a hole: what fills it is in the log
-        else:
+            begun, unnumbered = True, not reply.seq
+            if isinstance(reply, Final) and unnumbered:
+                await steps.trim(stream)
+            yield reply
+            if isinstance(reply, Final):
+                return
+            lost = replace(_LOST, seq=place.seq + 1, epoch=place.epoch)
+        if not hole:
             data: Heard = None
             with anyio.move_on_after(SILENCE_S) as silence:
                 data = await heard.receive()
             if data is not None:
-                frames = (data,)
+                frames, from_log = (data,), False
                 continue
             if unnumbered and not silence.cancelled_caught:
                 raise QueueDown("the connection to the queue was lost, and an old worker's answer is not kept: ask again")
         logged = await log.read()
-        frames = logged.frames
-        if logged.known:
-            continue
-        if begun or admit is None:
-            yield replace(_LOST, seq=place.seq + 1)
+        frames, from_log = logged.frames, True
+        if not logged.known and admit and not begun:
+            await log.patiently(admit)
+        elif not logged.known or (hole and not frames):
+            yield lost
             return
-        await log.patiently(admit)
 
 
 def _read(data: bytes) -> tuple[Reply, ...]:

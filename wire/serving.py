@@ -185,12 +185,15 @@ class Serving:
                 holding.end("lost" if request_id in told.lost else "cancelled")
 
     async def hear_cancels(self) -> None:
-        async with self.steps.cancels() as heard:
-            async for request_id in heard:
-                if request_id is None:
-                    self._beat_now.set()  # a call may have been missed; the flags are still there
-                elif holding := self._holds.get(request_id.decode()):
-                    holding.end("cancelled")
+        while True:
+            with suppress(QueueDown):  # until then the beats tell
+                async with self.steps.cancels() as heard:
+                    async for request_id in heard:
+                        if request_id is None:
+                            self._beat_now.set()  # a call may have been missed; the flags are still there
+                        elif holding := self._holds.get(request_id.decode()):
+                            holding.end("cancelled")
+            await anyio.sleep(_BEAT_S)
 
     async def patiently(self, ask: Callable[[], Awaitable[_T]], holding: "Holding | None" = None) -> _T:
         """Raises QueueDown once it has been away for as long as a lease, or the job is lost."""

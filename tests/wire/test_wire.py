@@ -1,13 +1,33 @@
 """How a wire behaves, whichever adapter carries it."""
 
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
 
 import anyio
+import msgspec
 import pytest
 from anyio import fail_after
 
-from wire import Delivery, Delta, Final, Inbox, Job, Malformed, Metadata, Passage, Reply, Turn, Wire
+from wire import (
+    Busy,
+    Delivery,
+    Delta,
+    Final,
+    Inbox,
+    Job,
+    Malformed,
+    Metadata,
+    Passage,
+    Reply,
+    Said,
+    Turn,
+    Unknown,
+    Wire,
+)
+
+
+DEPTH = 60  # of the wires of these tests
 
 
 def new_job(prompt: str = "why?") -> Job:
@@ -31,21 +51,28 @@ async def read(replies: AsyncIterator[Reply]) -> list[Reply]:
     return [reply async for reply in replies]
 
 
+def text_of(replies: Sequence[Reply]) -> str:
+    """Whole, in order, each piece once, ended by its final."""
+    assert [reply.seq for reply in replies] == list(range(1, len(replies) + 1))
+    assert isinstance(replies[-1], Final)
+    return "".join(reply.chunk for reply in replies)
+
+
 async def test_an_answer_arrives_in_order_and_ends_with_its_final(wire: Wire) -> None:
     chunks = [f"{n} " for n in range(500)]
     with fail_after(5):
         async with wire.attach() as inbox, anyio.create_task_group() as tasks, wire.send(new_job()) as replies:
             tasks.start_soon(serve, inbox, chunks)
-            *deltas, final = await read(replies)
-    assert [delta.chunk for delta in deltas] == chunks
-    assert final == Final(seq=501, engine="test")
+            answer = await read(replies)
+    assert text_of(answer) == "".join(chunks)
+    assert answer[-1] == Final(seq=len(answer), engine="test", epoch=answer[-1].epoch)
 
 
 async def test_a_job_sent_before_any_worker_is_served_when_one_comes(wire: Wire) -> None:
     with fail_after(5):
         async with wire.send(new_job()) as replies, wire.attach() as inbox:
             await serve(inbox, ["first"])
-            assert [reply.chunk for reply in await read(replies)] == ["first", ""]
+            assert text_of(await read(replies)) == "first"
 
 
 async def test_no_first_token_is_lost_however_fast_the_worker_is(wire: Wire) -> None:
@@ -58,38 +85,37 @@ async def test_no_first_token_is_lost_however_fast_the_worker_is(wire: Wire) -> 
             tasks.start_soon(serve_many, inbox)
             for _ in range(40):
                 async with wire.send(new_job()) as replies:
-                    assert [reply.chunk for reply in await read(replies)] == ["first", ""]
+                    assert text_of(await read(replies)) == "first"
 
 
 async def test_fifty_answers_at_once_do_not_mix(wire: Wire) -> None:
-    async def serve_in_turns(inbox: Inbox) -> None:
-        deliveries: list[Delivery] = []
-        while len(deliveries) < 50:
-            deliveries += await inbox.take(50 - len(deliveries))
-        for seq in range(1, 11):
-            for delivery in deliveries:
-                await inbox.emit(delivery, Delta(delivery.job.prompt, seq))
-        for delivery in deliveries:
-            await inbox.finish(delivery, Final(seq=11))
+    async def serve_one(inbox: Inbox, delivery: Delivery) -> None:
+        async with inbox.hold(delivery) as hold:
+            for _ in range(10):
+                await hold.emit(Delta(delivery.job.prompt))
+            await hold.finish(Final())
 
     async def ask(prompt: str) -> None:
         async with wire.send(new_job(prompt)) as replies:
-            text = "".join(reply.chunk for reply in await read(replies))
-            answers[prompt] = text
+            answers[prompt] = text_of(await read(replies))
 
     answers: dict[str, str] = {}
     with fail_after(5):
         async with wire.attach() as inbox, anyio.create_task_group() as tasks:
             for n in range(50):
                 tasks.start_soon(ask, f"<{n}>")
-            await serve_in_turns(inbox)
+            taken = 0
+            while taken < 50:
+                for delivery in await inbox.take(50 - taken):
+                    taken += 1
+                    tasks.start_soon(serve_one, inbox, delivery)
     assert answers == {f"<{n}>": f"<{n}>" * 10 for n in range(50)}
 
 
 @pytest.mark.parametrize(
     "text",
-    ["日本語 🦀 \u2028 \x00 e\u0301 \u202e", "x" * 2_000_000, '"\\\r\n\t</script>', ""],
-    ids=["unicode", "2 MB", "quotes", "empty"],
+    ["日本語 🦀 \u2028 \x00 e\u0301 \u202e", "x" * 1_500_000, '"\\\r\n\t</script>', ""],
+    ids=["unicode", "1.5 MB", "quotes", "empty"],
 )
 async def test_any_text_comes_through_unchanged_both_ways(wire: Wire, text: str) -> None:
     job = Job(
@@ -103,9 +129,12 @@ async def test_any_text_comes_through_unchanged_both_ways(wire: Wire, text: str)
         async with wire.attach() as inbox, wire.send(job) as replies:
             delivery = await take_one(inbox)
             assert delivery.job == job
-            await inbox.emit(delivery, Delta(text, 1))
-            await inbox.finish(delivery, Final(seq=2))
-            assert await read(replies) == [Delta(text, 1), Final(seq=2)]
+            async with inbox.hold(delivery) as hold:
+                await hold.emit(Delta(text, tokens=(1, 2)))
+                await hold.finish(Final())
+            delta, _ = answer = await read(replies)
+            assert text_of(answer) == text
+            assert isinstance(delta, Delta) and delta.tokens == (1, 2)
 
 
 async def test_a_job_that_cannot_be_written_is_refused_before_it_is_queued(wire: Wire) -> None:
@@ -125,23 +154,26 @@ async def test_a_job_that_cannot_be_written_is_refused_before_it_is_queued(wire:
 async def test_a_reader_that_leaves_early_disturbs_nobody(wire: Wire) -> None:
     with fail_after(5):
         async with wire.attach() as inbox:
-            async with wire.send(new_job()) as replies:
-                left = await take_one(inbox)
-                await inbox.emit(left, Delta("a", 1))
-                assert await anext(replies) == Delta("a", 1)
-            async with wire.send(new_job()) as replies:
-                await inbox.emit(left, Delta("b", 2))
-                await inbox.finish(left, Final(seq=3))
-                await serve(inbox, ["c"])
-                assert [reply.chunk for reply in await read(replies)] == ["c", ""]
+            async with AsyncExitStack() as left:
+                async with wire.send(new_job()) as replies:
+                    hold = await left.enter_async_context(inbox.hold(await take_one(inbox)))
+                    await hold.emit(Delta("a"))
+                    assert (await anext(replies)).chunk == "a"
+                async with wire.send(new_job()) as replies:
+                    await hold.emit(Delta("b"))
+                    await hold.finish(Final())
+                    await serve(inbox, ["c"])
+                    assert text_of(await read(replies)) == "c"
 
 
 async def test_an_error_of_the_engine_reaches_the_reader_in_words(wire: Wire) -> None:
-    final = Final(error="no such model", error_code="engine", seq=1)
     with fail_after(5):
         async with wire.attach() as inbox, wire.send(new_job()) as replies:
-            await inbox.finish(await take_one(inbox), final)
-            assert await read(replies) == [final]
+            async with inbox.hold(await take_one(inbox)) as hold:
+                await hold.finish(Final(error="no such model", error_code="engine"))
+            (final,) = await read(replies)
+    assert isinstance(final, Final)
+    assert (final.error, final.error_code, final.seq) == ("no such model", "engine", 1)
 
 
 async def test_an_error_of_the_readers_body_leaves_as_it_is(wire: Wire) -> None:
@@ -176,9 +208,105 @@ async def test_workers_are_counted_while_they_are_attached(wire: Wire) -> None:
     assert await wire.workers() == 0
 
 
-async def test_a_second_reader_of_the_same_request_is_refused(wire: Wire) -> None:
+async def test_a_job_sent_twice_is_one_job_and_both_readers_get_its_answer(wire: Wire) -> None:
     job = new_job()
-    async with wire.send(job):
-        with pytest.raises(ValueError, match=job.request_id):
-            async with wire.send(job):
-                pass
+    with fail_after(5):
+        async with wire.attach() as inbox, wire.send(job) as one, wire.send(job) as other:
+            await serve(inbox, ["only", " once"])
+            assert await inbox.take(1) == []
+            assert text_of(await read(one)) == text_of(await read(other)) == "only once"
+
+
+async def test_two_requests_with_one_key_of_one_client_are_one_job(wire: Wire) -> None:
+    jobs = [msgspec.structs.replace(new_job(), metadata=Metadata(client="me", idem="k")) for _ in range(2)]
+    with fail_after(5):
+        async with wire.attach() as inbox, wire.send(jobs[0]) as one, wire.send(jobs[1]) as other:
+            await serve(inbox, ["only once"])
+            assert await inbox.take(1) == []
+            assert text_of(await read(one)) == text_of(await read(other)) == "only once"
+
+
+async def test_an_answer_is_read_again_from_any_place_while_it_runs_and_after_its_end(wire: Wire) -> None:
+    job = new_job()
+    with fail_after(5):
+        async with wire.attach() as inbox:
+            async with wire.send(job) as replies, inbox.hold(await take_one(inbox)) as hold:
+                await hold.emit(Delta("one "))
+                first = await anext(replies)
+                async with wire.resume(job.request_id, (first.epoch, first.seq)) as later:
+                    await hold.emit(Delta("two "))
+                    await hold.finish(Final())
+                    assert "".join(reply.chunk for reply in await read(later)) == "two "
+            async with wire.resume(job.request_id) as again:
+                assert text_of(await read(again)) == "one two "
+
+
+async def test_what_nobody_asked_cannot_be_resumed(wire: Wire) -> None:
+    with pytest.raises(Unknown, match="nobody"):
+        async with wire.resume("nobody"):
+            pass
+
+
+async def test_a_job_cancelled_in_the_queue_ends_there(wire: Wire) -> None:
+    job = new_job()
+    with fail_after(5):
+        async with wire.send(job) as replies:
+            assert await wire.cancel(job.request_id)
+            (final,) = await read(replies)
+        assert isinstance(final, Final) and final.error_code == "cancelled"
+        async with wire.attach() as inbox:
+            assert await inbox.take(1) == []
+    assert not await wire.cancel(job.request_id)
+    assert not await wire.cancel("nobody")
+
+
+async def test_cancelling_stops_the_worker_and_tells_the_reader(wire: Wire) -> None:
+    job = new_job()
+    with fail_after(5):
+        async with wire.attach() as inbox, wire.send(job) as replies:
+            async with inbox.hold(await take_one(inbox)) as hold:
+                await hold.emit(Delta("begun"))
+                await anext(replies)
+                await wire.cancel(job.request_id)
+                await anyio.sleep_forever()
+            assert hold.ended == "cancelled"
+            (final,) = await read(replies)
+    assert isinstance(final, Final) and final.error_code == "cancelled"
+
+
+async def test_an_answer_whose_time_is_up_ends_so(wire: Wire) -> None:
+    job = msgspec.structs.replace(new_job(), metadata=Metadata(deadline_ms=300))
+    with fail_after(5):
+        async with wire.attach() as inbox, wire.send(job) as replies:
+            async with inbox.hold(await take_one(inbox)) as hold:
+                await hold.emit(Delta("begun"))
+                await anyio.sleep_forever()
+            assert hold.ended == "deadline"
+            begun, final = await read(replies)
+    assert begun.chunk == "begun"
+    assert isinstance(final, Final) and final.error_code == "deadline"
+
+
+async def test_a_job_that_is_handed_back_goes_on_where_it_stopped(wire: Wire) -> None:
+    with fail_after(10):
+        async with wire.attach() as one, wire.attach() as other, wire.send(new_job()) as replies:
+            async with one.hold(await take_one(one)) as hold:
+                await hold.emit(Delta("one ", tokens=(7,)))
+                first = await anext(replies)
+            assert hold.ended is None
+            async with other.hold(await take_one(other)) as hold:
+                assert hold.said == Said("one ", (7,))
+                await hold.emit(Delta("two"))
+                await hold.finish(Final())
+            assert text_of([first, *await read(replies)]) == "one two"
+
+
+async def test_more_than_the_queue_takes_is_refused_with_a_time_to_come_back(wire: Wire) -> None:
+    with fail_after(5):
+        async with AsyncExitStack() as readers:
+            for _ in range(DEPTH):
+                await readers.enter_async_context(wire.send(new_job()))
+            with pytest.raises(Busy, match=f"{DEPTH} jobs") as refused:
+                async with wire.send(new_job()):
+                    pass
+    assert refused.value.retry_after_s >= 1

@@ -12,7 +12,9 @@ from typing import Self
 
 from wire import Inbox, WorkerCard, asking
 from wire.messages import Job, Reply
+from wire.redis.dead import DeadLetters
 from wire.redis.ear import Ear
+from wire.redis.office import Office
 from wire.redis.server import Server
 from wire.redis.steps import GROUP, RedisSteps
 from wire.serving import serving
@@ -74,6 +76,12 @@ class RedisWire:
 
     async def workers(self) -> int:
         return await self.steps.workers()
+
+    def office(self) -> Office:
+        return Office(self._server, self._key, GROUP, self._lease_s)
+
+    def dead_letters(self) -> DeadLetters:
+        return DeadLetters(self._server, self._key)
 
     @asynccontextmanager
     async def attach(self, card: WorkerCard = WorkerCard()) -> AsyncGenerator[Inbox]:

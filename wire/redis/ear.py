@@ -32,11 +32,18 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True, eq=False)
 class _Channel:
-    """Its readers; `confirmed` once the server has said that it sends."""
+    """Its readers. `asked` the server to send, which has `confirmed` it; `before`: over an earlier connection too."""
 
     readers: list[MemoryObjectSendStream[Heard]] = field(default_factory=list[MemoryObjectSendStream[Heard]])
-    confirmed: anyio.Event = field(default_factory=anyio.Event)
-    heard: bool = False
+    asked: bool = False
+    confirmed: bool = False
+    before: bool = False
+    changed: anyio.Event = field(default_factory=anyio.Event)
+
+    def set(self, asked: bool, confirmed: bool) -> None:
+        self.asked, self.confirmed = asked, confirmed
+        self.changed.set()
+        self.changed = anyio.Event()
 
     def tell(self, heard: Heard) -> None:
         for reader in self.readers:
@@ -70,11 +77,14 @@ class Ear:
     async def _confirmed(self, name: str, channel: _Channel) -> None:
         try:
             with anyio.fail_after(self._server.limit_s):
-                async with self._opening:
-                    pubsub = self._pubsub or await self._open()
-                if not channel.confirmed.is_set():
-                    await self._server.ask(pubsub.subscribe(name))
-                    await channel.confirmed.wait()
+                while not channel.confirmed:
+                    changed = channel.changed
+                    async with self._opening:
+                        pubsub = self._pubsub or await self._open()
+                    if not channel.asked:
+                        channel.asked = True
+                        await self._server.ask(pubsub.subscribe(name))
+                    await changed.wait()
         except TimeoutError as error:
             raise self._server.down(error) from error
 
@@ -88,8 +98,11 @@ class Ear:
         pubsub = self._server.redis.pubsub()
         try:
             await self._server.ask(pubsub.connect())
-            if self._channels:
-                await self._server.ask(pubsub.subscribe(*self._channels))
+            channels = dict(self._channels)
+            if channels:
+                await self._server.ask(pubsub.subscribe(*channels))
+            for channel in channels.values():
+                channel.asked = True
         except QueueDown:
             with suppress(RedisError, OSError):
                 await pubsub.aclose()
@@ -109,7 +122,7 @@ class Ear:
         finally:
             self._pubsub = None
             for channel in self._channels.values():
-                channel.confirmed = anyio.Event()
+                channel.set(asked=False, confirmed=False)
                 channel.tell(None)  # an old worker's answer cannot go on; the others look into the log
             with anyio.move_on_after(self._server.limit_s, shield=True), suppress(RedisError, OSError):
                 await pubsub.aclose()
@@ -145,7 +158,7 @@ class Ear:
         if message["type"] == "message":
             channel.tell(message["data"])
         elif message["type"] == "subscribe":
-            channel.confirmed.set()
-            if channel.heard:  # there was a time without, and redis-py or we have subscribed again
+            channel.set(asked=True, confirmed=True)
+            if channel.before:  # there was a time without, and redis-py or we have subscribed again
                 channel.tell(None)
-            channel.heard = True
+            channel.before = True

@@ -75,6 +75,7 @@ end
 ADMIT = Step(
     _TOOLS
     + """
+local UNKNOWN_S = 5
 local now, base, job = now_ms(), KEYS[2], KEYS[3]
 local id, client = ARGV[1], ARGV[3]
 if redis.call('EXISTS', job) == 1 then return {'ok', id} end
@@ -84,13 +85,13 @@ if ARGV[4] ~= '' then
   if had and redis.call('EXISTS', base .. ':job:' .. had) == 1 then return {'ok', had} end
 end
 local deadline, depth = tonumber(ARGV[5]), redis.call('XLEN', KEYS[1])
-local rate, slots = 0, 0
+local rate = 0
 local live = redis.call('ZRANGEBYSCORE', base .. ':workers', now - 2 * tonumber(ARGV[8]), '+inf')
 for _, name in ipairs(live) do
   local told = redis.call('HMGET', base .. ':worker:' .. name, 'slots', 'mean_s')
   local n, mean = tonumber(told[1] or '0') or 0, tonumber(told[2] or '0') or 0
-  slots = slots + n
-  if mean > 0 then rate = rate + n / mean end
+  -- Until its first job has ended nobody knows how fast a worker is.
+  rate = rate + n / (mean > 0 and mean or UNKNOWN_S)
 end
 local function busy(why, wait_s)
   count(base, 'refused')
@@ -98,8 +99,6 @@ local function busy(why, wait_s)
 end
 local wait_s = rate > 0 and depth / rate or 0
 if tonumber(ARGV[6]) > 0 and depth >= tonumber(ARGV[6]) then return busy('depth', wait_s > 0 and wait_s / 2 or 5) end
--- Until a first job has ended nobody knows how fast the workers are.
-if rate == 0 and slots > 0 and depth >= 4 * slots then return busy('late', 2) end
 if rate > 0 and wait_s * 1000 > 0.7 * deadline then return busy('late', wait_s - 0.5 * deadline / 1000) end
 if client ~= '' then
   local mine = base .. ':inflight:' .. client
