@@ -14,7 +14,7 @@ import msgspec
 
 from bridge.service import BadInput, Unavailable
 from bridge.settings import Settings, worded
-from bridge.terminal import printable, say, say_json, table
+from bridge.terminal import on_one_line, say, say_json, table
 from wire import Malformed, QueueDown, Unknown
 from wire.messages import decode_job
 from wire.redis import RedisWire
@@ -33,7 +33,7 @@ async def workers(arguments: argparse.Namespace, settings: Settings) -> None:
         say_json(queue)
         return
     for line in _queue_in_words(queue):
-        say(printable(line))
+        say(on_one_line(line))
     if queue.workers:
         say("\n" + table(_HEADS, [_row(worker) for worker in queue.workers]))
     else:
@@ -63,7 +63,7 @@ async def _done(arguments: argparse.Namespace, letters: DeadLetters, one: Dead) 
     if arguments.json:
         say_json({"id": one.id, "request_id": one.request_id, "action": arguments.action})
     else:
-        say(printable(told))
+        say(on_one_line(told))
 
 
 @asynccontextmanager
@@ -78,7 +78,7 @@ async def _redis(settings: Settings) -> AsyncGenerator[RedisWire]:
     except QueueDown as error:
         raise Unavailable(str(error)) from error
     except (Unknown, NotRetried) as error:
-        raise BadInput(printable(str(error))) from error
+        raise BadInput(on_one_line(str(error))) from error
 
 
 def _queue_in_words(queue: Queue) -> list[str]:
@@ -151,7 +151,7 @@ def _show(arguments: argparse.Namespace, one: Dead, data: bytes) -> None:
     else:
         lines["data"] = raw[:_SHOWN_CHARS] + ("…" if len(raw) > _SHOWN_CHARS else "")
     for name, value in lines.items():
-        say(f"{name:10} {' '.join(printable(value).split())}")
+        say(f"{name:10} {on_one_line(value)}")
 
 
 def _fields(one: Dead) -> dict[str, Any]:

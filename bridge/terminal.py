@@ -24,8 +24,12 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c in "\n\t" else " " for c in text)
 
 
+def on_one_line(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Columns as wide as they must be, each cell on one line."""
-    lines = [[" ".join(printable(cell).split()) for cell in row] for row in (heads, *rows)]
+    lines = [[" ".join(on_one_line(cell).split()) for cell in row] for row in (heads, *rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)

@@ -2,14 +2,14 @@
 
 import json
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-import anyio
 import pytest
 from anyio import fail_after
 from redis.asyncio import Redis
 
+from tests.processes import until
 from wire import Delta, Final, Inbox, Job, Metadata, Unknown, WorkerCard
 from wire.redis import GROUP, RedisWire
 from wire.redis.dead import Dead, NotRetried
@@ -47,14 +47,14 @@ async def serve(inbox: Inbox, text: str = "ok") -> None:
         await hold.finish(Final())
 
 
-async def figures(wire: RedisWire, worker: str | None = None) -> tuple[Queue, Worker]:
-    """With the worker of that state, or the only one."""
-    with fail_after(5):
-        while True:
-            queue = await wire.office().figures()
-            if found := [one for one in queue.workers if worker in (None, one.state)]:
-                return queue, found[0]
-            await anyio.sleep(0.02)
+async def figures(wire: RedisWire, right: Callable[[Worker], bool] = lambda _: True) -> tuple[Queue, Worker]:
+    """As soon as there is a worker with the right figures."""
+
+    async def look() -> tuple[Queue, Worker] | None:
+        queue = await wire.office().figures()
+        return next(((queue, worker) for worker in queue.workers if right(worker)), None)
+
+    return await until(look)
 
 
 async def give_up(redis: Any, key: str, one: Job | bytes, **fields: str) -> None:
@@ -81,14 +81,15 @@ async def test_a_queue_that_nobody_has_used_is_empty_and_not_an_error(wire: Redi
 
 
 async def test_jobs_count_as_waiting_until_a_worker_has_them_and_then_as_in_flight(wire: RedisWire, key: str) -> None:
-    async with wire.attach(CARD) as inbox, wire.send(job()), wire.send(job()), wire.send(job(model="small")):
+    async with wire.attach(CARD) as inbox, wire.send(job()), wire.send(job()):
         await inbox.take(1)
-        queue, worker = await figures(wire)
-        assert (queue.depth, queue.waiting, queue.in_flight) == (3, 2, 1)
-        assert {stream.name: stream.depth for stream in queue.streams} == {key: 2, f"{key}:small": 1}
-        assert (worker.state, worker.engine, worker.model, worker.slots) == ("ready", "echo", "small", 3)
-        assert worker.in_flight == 1
-        assert queue.counters["admitted"] == 3
+        async with wire.send(job(model="small")):
+            queue, worker = await figures(wire)
+    assert (queue.depth, queue.waiting, queue.in_flight) == (3, 2, 1)
+    assert {stream.name: stream.depth for stream in queue.streams} == {key: 2, f"{key}:small": 1}
+    assert (worker.state, worker.engine, worker.model, worker.slots) == ("ready", "echo", "small", 3)
+    assert worker.in_flight == 1
+    assert queue.counters["admitted"] == 3
 
 
 async def test_once_a_job_has_ended_the_wait_of_the_next_is_known(wire: RedisWire) -> None:
@@ -96,10 +97,7 @@ async def test_once_a_job_has_ended_the_wait_of_the_next_is_known(wire: RedisWir
         async with wire.send(job()):
             await serve(inbox)
         async with wire.send(job()), wire.send(job()):
-            with fail_after(5):
-                while not (told := await figures(wire))[1].mean_s:
-                    await anyio.sleep(0.02)
-            queue, worker = told
+            queue, worker = await figures(wire, lambda one: one.mean_s > 0)
             assert worker.first_token_s > 0
             (wait_s,) = [stream.wait_s for stream in queue.streams if stream.depth]
             # As it is judged at admission: jobs before this one, by jobs a second.
@@ -113,14 +111,13 @@ async def test_a_worker_drains_falls_silent_with_its_jobs_and_is_gone_when_it_ha
     async with wire.attach(CARD) as inbox:
         await inbox.take(1)
         inbox.drain()
-        await figures(wire, "draining")
+        await figures(wire, lambda one: one.state == "draining")
     assert (await wire.office().figures()).workers == ()
     async with wire.send(job()):
         # One that was killed: nobody beats any more for what it has.
         await redis.zadd(f"{key}:workers", {"killed": 1})
-        await redis.xgroup_create(key, GROUP, id="0")
         await redis.xreadgroup(GROUP, "killed", {key: ">"}, 1)
-        queue, worker = await figures(wire, "silent")
+        queue, worker = await figures(wire, lambda one: one.state == "silent")
     assert (worker.name, worker.in_flight, queue.in_flight) == ("killed", 1, 1)
     assert worker.seen_s > 1_000_000
 
