@@ -97,6 +97,7 @@ class Batches:
     async def _watch(self, absence: "_Absence", scope: anyio.CancelScope) -> None:
         """Ends the wait once nobody has been there for long enough. What is queued stays: who repeats it joins it."""
         while True:
+            await anyio.sleep(min(_LOOK_S, absence.limit_s))
             try:
                 manned, reason = await self._wire.workers(), f"no worker embeds at {self._where}: {_REMEDY}"
             except QueueDown as error:
@@ -106,7 +107,6 @@ class Batches:
             elif absence.lasts(reason):
                 scope.cancel()
                 return
-            await anyio.sleep(_LOOK_S)
 
     def _meaning(self, final: Final) -> Exception:
         words = str(final.error)
@@ -137,7 +137,7 @@ class _Absence:
     """Nobody is there to embed: since when, and when that is too long. `gone` says so then."""
 
     def __init__(self, limit_s: float) -> None:
-        self._limit_s = limit_s
+        self.limit_s = limit_s
         self._since: float | None = None
         self.gone: EmbedderAway | None = None
 
@@ -147,6 +147,6 @@ class _Absence:
     def lasts(self, reason: str) -> EmbedderAway | None:
         now = anyio.current_time()
         self._since = now if self._since is None else self._since
-        if now - self._since >= self._limit_s:
+        if now - self._since >= self.limit_s:
             self.gone = EmbedderAway(reason)
         return self.gone

@@ -1,11 +1,11 @@
-"""Workers somewhere else embed the documents, several batches in flight; this machine embeds the queries itself where it
-has the same weights. The index is then one that it could have made alone, and may go on with alone.
+"""Workers somewhere else embed the documents, several batches in flight; this machine embeds the queries where it has
+the same weights. Such an index is the one that it would have made alone, and it may go on with it alone.
 
     Ask          one batch there and back: who carries it is the bridge's affair
     Stumbled     it failed there: halved until the text that is to blame stands alone, and refused if others pass
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -14,7 +14,9 @@ import numpy as np
 
 from indexer.embed import Done, Embedder, EmbedderAway, TextsRefused, Vectors
 
-# (of the name, document, query): what the model was trained with, where this machine has no weights to do likewise.
+_KIND = "remote"
+_PROBE = "dimensions"
+# (beginning of the name, before a document, before a query): what the model was trained with.
 _PREFIXES = (
     ("nomic-embed-text", "search_document: ", "search_query: "),
     ("mxbai-embed-large", "", "Represent this sentence for searching relevant passages: "),
@@ -54,44 +56,36 @@ class Ask(Protocol):
 async def open_remote(
     ask: Ask, name: str, twin: Embedder | None = None, recorded: tuple[str, int] | None = None
 ) -> "RemoteEmbedder":
-    """`twin` has the same weights here, in full precision; `recorded` is the index's (signature, dimensions). With
+    """`twin` has the model's weights here, in full precision; `recorded` is the index's (signature, dimensions). With
     either of them nobody is asked yet. Raises EmbedderAway or EmbedderUnusable."""
     if twin:
-        return RemoteEmbedder(ask, twin.signature, twin.dimensions, twin=twin)
-    before, query = prefixes(name)
+        fits = recorded and _weights(recorded[0]) == _weights(twin.signature)
+        return RemoteEmbedder(ask, *(recorded if recorded and fits else (twin.signature, twin.dimensions)), twin)
     if recorded:
-        return RemoteEmbedder(ask, *recorded, before=before, query=query)
+        return RemoteEmbedder(ask, *recorded)
     try:
-        answered = await ask(["dimensions"], None, 0)
+        answered = await ask([_PROBE], None, 0)
     except Stumbled as error:
         raise _away(error) from error
-    dimensions = answered.vectors.shape[1]
-    return RemoteEmbedder(ask, f"remote:{name}@{answered.weights}", dimensions, before=before, query=query)
+    return RemoteEmbedder(ask, f"{_KIND}:{name}@{answered.weights}", answered.vectors.shape[1])
 
 
-def prefixes(name: str) -> tuple[str, str]:
-    """What a model wants before a document and before a query."""
-    model = name.rpartition("/")[2]
-    return next(((before, query) for start, before, query in _PREFIXES if model.startswith(start)), ("", ""))
+def prefixes(signature: str) -> tuple[str, str]:
+    """What stands before a document and before a query. The indexes that this machine could make alone have neither."""
+    kind, _, rest = signature.partition(":")
+    model = rest.rpartition("@")[0].rpartition("/")[2]
+    known = _PREFIXES if kind == _KIND else ()
+    return next(((before, query) for start, before, query in known if model.startswith(start)), ("", ""))
 
 
 class RemoteEmbedder:
-    """`before`, `query`: what stands before each document and before a query that is embedded there."""
+    """Open with `open_remote`."""
 
-    def __init__(
-        self,
-        ask: Ask,
-        signature: str,
-        dimensions: int,
-        *,
-        twin: Embedder | None = None,
-        before: str = "",
-        query: str = "",
-    ) -> None:
+    def __init__(self, ask: Ask, signature: str, dimensions: int, twin: Embedder | None = None) -> None:
         self.signature, self.dimensions = signature, dimensions
         self._ask, self._twin = ask, twin
-        self._before, self._query = before, query
-        self._weights = signature.rpartition("@")[2]
+        self._before, self._query = prefixes(signature)
+        self._weights = _weights(signature)
 
     async def documents(self, texts: Sequence[str], done: Done | None = None) -> Vectors:
         run = _Run(np.zeros((len(texts), self.dimensions), np.float32), done)
@@ -117,7 +111,7 @@ class RemoteEmbedder:
 
     async def query(self, text: str) -> Vectors:
         if self._twin:
-            return await self._twin.query(text)
+            return await self._twin.query(self._query + text)
         try:
             with anyio.fail_after(QUERY_S):
                 answered = await self._ask([self._query + text], self._weights, 0)
@@ -147,7 +141,7 @@ class RemoteEmbedder:
     async def _works(self) -> None:
         """Returns if one word can be embedded: it is the texts. Raises EmbedderAway or EmbedderUnusable."""
         try:
-            await self._ask(["dimensions"], self._weights, AWAY_S)
+            await self._ask([_PROBE], self._weights, AWAY_S)
         except Stumbled as error:
             raise _away(error) from error
 
@@ -190,6 +184,11 @@ def _batches(texts: Sequence[str], refused: dict[int, str]) -> Iterator[tuple[in
             chars += len(text)
     if start < len(texts):
         yield start, texts[start:]
+
+
+def _weights(signature: str) -> str:
+    """<digest>:<dimensions>"""
+    return signature.rpartition("@")[2]
 
 
 def _unfit(text: str) -> str | None:
