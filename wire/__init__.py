@@ -1,9 +1,9 @@
 """What the processes say to each other: a job goes one way, replies come back. PROTOCOL: `wire.messages`.
 
-    wire.asking     the bridge's end    send, resume, cancel       replies merged by number, holes filled from the log
-    wire.serving    the worker's end    take, hold, emit, finish   leases, frames, hand-over
-    wire.steps      what both ask of a queue, each step at once or not at all
-    wire.memory, wire.redis             the two adapters of those steps
+wire.asking     the bridge's end    send, resume, cancel       replies merged by number, holes filled from the log
+wire.serving    the worker's end    take, hold, emit, finish   leases, frames, hand-over
+wire.steps      what both ask of a queue, each step at once or not at all
+wire.memory, wire.redis             the two adapters of those steps
 """
 
 from collections.abc import AsyncIterator
@@ -14,6 +14,7 @@ from typing import Literal, Protocol
 from wire.messages import Delta, ErrorCode, Final, Job, Malformed, Metadata, Passage, Reply, Turn, Usage
 
 __all__ = [
+    "NOBODY",
     "Busy",
     "Delivery",
     "Delta",
@@ -67,6 +68,9 @@ class WorkerCard:
     engine: str = ""
     model: str | None = None
     slots: int = 1
+
+
+NOBODY = WorkerCard()
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,7 +124,9 @@ async def _replies(
                 frames, from_log = (data,), False
                 continue
             if unnumbered and not silence.cancelled_caught:
-                raise QueueDown("the connection to the queue was lost, and an old worker's answer is not kept: ask again")
+                raise QueueDown(
+                    "the connection to the queue was lost, and an old worker's answer is not kept: ask again"
+                )
         logged = await log.read()
         frames, from_log = logged.frames, True
         if not logged.known and admit and not begun:

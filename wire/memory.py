@@ -11,7 +11,7 @@ import anyio
 from anyio.lowlevel import checkpoint
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from wire import Busy, Inbox, WorkerCard, asking
+from wire import NOBODY, Busy, Inbox, WorkerCard, asking
 from wire.messages import Job, Reply
 from wire.serving import serving
 from wire.steps import KEPT_MS, Beat, Figures, Frame, Heard, Logged, Started, Taken, Terms
@@ -41,7 +41,7 @@ class MemoryWire:
         return await self.steps.workers()
 
     @asynccontextmanager
-    async def attach(self, card: WorkerCard = WorkerCard()) -> AsyncGenerator[Inbox]:
+    async def attach(self, card: WorkerCard = NOBODY) -> AsyncGenerator[Inbox]:
         self.steps.attached += 1
         try:
             async with serving(self.steps, [""], card, lease_s=15, leave_s=1) as inbox:
@@ -201,6 +201,6 @@ class MemorySteps:
         ended = [name for name, kept in self._jobs.items() if kept.done]  # in the order of their admission
         oldest = time.monotonic() - KEPT_MS / 1000
         for position, name in enumerate(ended):
-            if position < len(ended) - _KEPT or self._jobs[name].done < oldest:  # pyright: ignore[reportOperatorIssue]
+            if position < len(ended) - _KEPT or (self._jobs[name].done or 0) < oldest:
                 del self._jobs[name]
         self._same = {key: name for key, name in self._same.items() if name in self._jobs}

@@ -77,11 +77,12 @@ class Job(msgspec.Struct, frozen=True):
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """Tokens, as the engine counted them."""
+    """Tokens, as the engine counted them. `cached_tokens`: those of the prompt that it had read before."""
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     total_tokens: int | None = None
+    cached_tokens: int | None = None
 
 
 class Delta(msgspec.Struct, frozen=True):

@@ -3,7 +3,7 @@
     admit   a job goes in, known by its request_id, unless it is there already
     take    jobs that nobody has, and those whose worker is gone
     start   epoch = a higher one than all before: who wrote under the one before is refused from here on
-    append  a frame goes to the log and to whoever listens: refused under an old epoch, or where one before it is missing
+    append  a frame goes to the log and to who listens: refused under an old epoch, or where the one before is missing
     finish  the final, the acknowledgement and the end of the lease
     beat    the lease goes on; which jobs are another's now, and which are cancelled
     cancel  a flag and a call; a job that nobody began ends here

@@ -26,7 +26,6 @@ from wire import (
     Wire,
 )
 
-
 DEPTH = 60  # of the wires of these tests
 
 
@@ -153,17 +152,16 @@ async def test_a_job_that_cannot_be_written_is_refused_before_it_is_queued(wire:
 
 async def test_a_reader_that_leaves_early_disturbs_nobody(wire: Wire) -> None:
     with fail_after(5):
-        async with wire.attach() as inbox:
-            async with AsyncExitStack() as left:
-                async with wire.send(new_job()) as replies:
-                    hold = await left.enter_async_context(inbox.hold(await take_one(inbox)))
-                    await hold.emit(Delta("a"))
-                    assert (await anext(replies)).chunk == "a"
-                async with wire.send(new_job()) as replies:
-                    await hold.emit(Delta("b"))
-                    await hold.finish(Final())
-                    await serve(inbox, ["c"])
-                    assert text_of(await read(replies)) == "c"
+        async with wire.attach() as inbox, AsyncExitStack() as left:
+            async with wire.send(new_job()) as replies:
+                hold = await left.enter_async_context(inbox.hold(await take_one(inbox)))
+                await hold.emit(Delta("a"))
+                assert (await anext(replies)).chunk == "a"
+            async with wire.send(new_job()) as replies:
+                await hold.emit(Delta("b"))
+                await hold.finish(Final())
+                await serve(inbox, ["c"])
+                assert text_of(await read(replies)) == "c"
 
 
 async def test_an_error_of_the_engine_reaches_the_reader_in_words(wire: Wire) -> None:

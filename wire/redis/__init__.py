@@ -1,16 +1,16 @@
 """The wire through Redis 6.2 or newer: PROTOCOL's fixed part, which old bridges and old workers speak too, and ours.
 
-    stream {key}            job entries, field `data`      bridge XADD -> worker XREADGROUP, XACK, XDEL
-    group  gpu_workers      from id 0, made by whichever worker comes first
-    pub/sub result:{id}     replies                        worker PUBLISH -> bridge
-    {key}:...               leases, logs, the dead         `wire.redis.lua`
+stream {key}            job entries, field `data`      bridge XADD -> worker XREADGROUP, XACK, XDEL
+group  gpu_workers      from id 0, made by whichever worker comes first
+pub/sub result:{id}     replies                        worker PUBLISH -> bridge
+{key}:...               leases, logs, the dead         `wire.redis.lua`
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Self
 
-from wire import Inbox, WorkerCard, asking
+from wire import NOBODY, Inbox, WorkerCard, asking
 from wire.messages import Job, Reply
 from wire.redis.dead import DeadLetters
 from wire.redis.ear import Ear
@@ -84,7 +84,7 @@ class RedisWire:
         return DeadLetters(self._server, self._key)
 
     @asynccontextmanager
-    async def attach(self, card: WorkerCard = WorkerCard()) -> AsyncGenerator[Inbox]:
+    async def attach(self, card: WorkerCard = NOBODY) -> AsyncGenerator[Inbox]:
         streams = [self._key, *([f"{self._key}:{card.model}"] if card.model else [])]
         # A worker's steps know what it has joined and whether it is alone with its jobs.
         async with serving(self._steps(), streams, card, self._lease_s, self._limit_s) as inbox:

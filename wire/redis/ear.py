@@ -16,7 +16,7 @@ import anyio
 from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from redis.asyncio.client import PubSub
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from wire import QueueDown
@@ -24,6 +24,8 @@ from wire.redis.server import Server
 from wire.steps import Heard
 
 SILENCE_S = 5.0
+# AttributeError: how redis-py says that another task has found the connection broken.
+_CUT = (RedisError, OSError, AttributeError)
 _PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 1.0
 
@@ -56,6 +58,7 @@ class Ear:
         self._opening = anyio.Lock()
         self._pubsub: PubSub | None = None
         self._channels: dict[str, _Channel] = {}
+        self._refusal: ResponseError | None = None
 
     @asynccontextmanager
     async def listen(self, name: str) -> AsyncGenerator[MemoryObjectReceiveStream[Heard]]:
@@ -83,15 +86,16 @@ class Ear:
                         pubsub = self._pubsub or await self._open()
                     if not channel.asked:
                         channel.asked = True
-                        await self._server.ask(pubsub.subscribe(name))
+                        with suppress(*_CUT):  # then `_hear` fails too, and what is listened to is asked for again
+                            await pubsub.subscribe(name)
                     await changed.wait()
         except TimeoutError as error:
-            raise self._server.down(error) from error
+            raise self._server.down(self._refusal or error) from error
 
     async def _unsubscribe(self, name: str) -> None:
         if self._pubsub:
-            with anyio.CancelScope(shield=True), suppress(QueueDown):
-                await self._server.ask(self._pubsub.unsubscribe(name))
+            with anyio.CancelScope(shield=True), suppress(*_CUT):
+                await self._pubsub.unsubscribe(name)
 
     async def _open(self) -> PubSub:
         """Connected, and subscribed to what is listened to by now."""
@@ -100,11 +104,12 @@ class Ear:
             await self._server.ask(pubsub.connect())
             channels = dict(self._channels)
             if channels:
-                await self._server.ask(pubsub.subscribe(*channels))
+                with suppress(AttributeError):
+                    await self._server.ask(pubsub.subscribe(*channels))
             for channel in channels.values():
                 channel.asked = True
         except QueueDown:
-            with suppress(RedisError, OSError):
+            with suppress(*_CUT):
                 await pubsub.aclose()
             raise
         self._pubsub = pubsub
@@ -115,7 +120,9 @@ class Ear:
         try:
             while True:
                 self._dispatch(await self._next(pubsub))
-        except (RedisError, OSError):
+        except ResponseError as error:  # a channel that this user may not hear
+            self._refusal = error
+        except _CUT:
             pass
         except Exception:
             logger.exception("the connection that hears the answers failed; a new one is made")
@@ -124,7 +131,7 @@ class Ear:
             for channel in self._channels.values():
                 channel.set(asked=False, confirmed=False)
                 channel.tell(None)  # an old worker's answer cannot go on; the others look into the log
-            with anyio.move_on_after(self._server.limit_s, shield=True), suppress(RedisError, OSError):
+            with anyio.move_on_after(self._server.limit_s, shield=True), suppress(*_CUT):
                 await pubsub.aclose()
         await self._again()
 

@@ -31,7 +31,9 @@ _Entries = list[tuple[bytes, list[bytes]]]
 class RedisSteps:
     """See `Steps`. `base` is the stream of the jobs that name no model."""
 
-    def __init__(self, server: Server, ear: Ear, base: str, lease_s: float, patience_s: float, silence_s: float) -> None:
+    def __init__(
+        self, server: Server, ear: Ear, base: str, lease_s: float, patience_s: float, silence_s: float
+    ) -> None:
         self._server, self._ear, self._base = server, ear, base
         self._lease_ms, self._silence_ms = round(lease_s * 1000), round(silence_s * 1000)
         self._patience_s = patience_s
@@ -74,7 +76,10 @@ class RedisSteps:
         try:
             seconds, micros = await redis.time()
             since = seconds * 1000 + micros // 1000 - limit_ms
-            registered = dict(await redis.zrange(f"{self._base}:workers", 0, -1, withscores=True))
+            beats = cast(
+                "list[tuple[bytes, float]]", await redis.zrange(f"{self._base}:workers", 0, -1, withscores=True)
+            )
+            registered = dict(beats)
             consumers = await redis.xinfo_consumers(self._base, GROUP)
         except ResponseError as error:
             if _nothing_there(error):
@@ -210,7 +215,9 @@ def _frames(entries: _Entries) -> tuple[bytes, ...]:
 
 
 def _taken(stream: str, entries: _Entries) -> list[Taken]:
-    return [Taken(stream, entry.decode(), dict(zip(f[::2], f[1::2], strict=True)).get(b"data", b"")) for entry, f in entries]
+    return [
+        Taken(stream, entry.decode(), dict(zip(f[::2], f[1::2], strict=True)).get(b"data", b"")) for entry, f in entries
+    ]
 
 
 def _nothing_there(error: ResponseError) -> bool:
