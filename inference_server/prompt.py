@@ -1,10 +1,15 @@
 """A job becomes model messages (pure)."""
 
 import re
+from collections.abc import Callable
 from hashlib import sha256
-from typing import Literal, TypedDict
+from typing import Literal, TypedDict, TypeVar
+
+from msgspec.structs import replace
 
 from wire import Job, Passage
+
+Rendered = TypeVar("Rendered")
 
 
 class Message(TypedDict):
@@ -31,17 +36,52 @@ _HARMLESS = str.maketrans({"<": "‹", "＜": "‹", "﹤": "‹", ">": "›", "
 
 
 def messages(job: Job) -> list[Message]:
-    """The rules, the earlier turns, and last the passages with the question as typed."""
+    """The rules, the earlier turns, and last the passages with the question as typed.
+
+    What is the same from job to job comes first, and the same passages make the same text, so that an engine which
+    keeps what it has read need not read it again.
+    """
     turns: list[Message] = [{"role": turn.role, "content": turn.content} for turn in job.metadata.turns]
     passages = [_fenced(n, passage, job) for n, passage in enumerate(job.context, start=1)] or [NO_PASSAGES]
     asked = "\n\n".join([*passages, f"Question: {job.prompt}"])
     return [{"role": "system", "content": SYSTEM}, *turns, {"role": "user", "content": asked}]
 
 
+def fitted(job: Job, rendered: Callable[[list[Message]], Rendered | None]) -> Rendered | None:
+    """What `rendered` makes of a job's messages, with as many of its best passages as it does not answer None for.
+
+    Where it does so even for the best one alone, the earlier turns go. None: the question does not fit with that.
+    """
+    whole = rendered(messages(job))
+    if whole is not None:
+        return whole
+    return _with_fewer(job, rendered) or _with_fewer(replace(job, metadata=replace(job.metadata, turns=())), rendered)
+
+
+def _with_fewer(job: Job, rendered: Callable[[list[Message]], Rendered | None]) -> Rendered | None:
+    best, fewest, most = None, min(1, len(job.context)), len(job.context)
+    while fewest <= most:
+        n = (fewest + most) // 2
+        found = rendered(messages(replace(job, context=job.context[:n])))
+        if found is None:
+            most = n - 1
+        else:
+            best, fewest = found, n + 1
+    return best
+
+
 def _fenced(n: int, passage: Passage, job: Job) -> str:
-    # Whoever wrote the file cannot know the mark, so no text of theirs can close the fence.
-    mark = sha256(f"{job.request_id}\n{n}\n{passage.text}".encode(errors="replace")).hexdigest()[:8]
+    mark = _mark(n, passage, job)
     return f"<passage {n} mark={mark}{_place(passage)}>\n{harmless(passage.text)}\n</passage {n} mark={mark}>"
+
+
+def _mark(n: int, passage: Passage, job: Job) -> str:
+    """Stands in no passage, so that no text of theirs can close the fence, whatever its writer foresaw."""
+    mark = passage.text
+    while True:
+        mark = sha256(f"{n}\n{mark}".encode(errors="replace")).hexdigest()[:8]
+        if not any(mark in other.text for other in job.context):
+            return mark
 
 
 def _place(passage: Passage) -> str:

@@ -71,6 +71,8 @@ class Generation:
             self._span.set_attribute(SpanAttributes.LLM_TOKEN_COUNT_COMPLETION, completion)
         if total is not None:
             self._span.set_attribute(SpanAttributes.LLM_TOKEN_COUNT_TOTAL, total)
+        if (cached := final.usage.cached_tokens) is not None:
+            self._span.set_attribute(SpanAttributes.LLM_TOKEN_COUNT_PROMPT_DETAILS_CACHE_READ, cached)
 
 
 def _describe(span: Span, job: Job) -> None:

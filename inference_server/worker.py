@@ -40,6 +40,8 @@ async def work(
             await free.acquire()
             free.release()
             await lost.wait()
+            if stopped.is_set():
+                break
             for delivery in await _take(inbox, free.value, outage):
                 free.acquire_nowait()
                 jobs.start_soon(_serve, inbox, delivery, generate, free, lost)
@@ -57,9 +59,7 @@ async def _take(inbox: Inbox, slots: int, outage: "_Outage") -> list[Delivery]:
     return deliveries
 
 
-async def _serve(
-    inbox: Inbox, delivery: Delivery, generate: Generate, free: anyio.Semaphore, lost: "_Lost"
-) -> None:
+async def _serve(inbox: Inbox, delivery: Delivery, generate: Generate, free: anyio.Semaphore, lost: "_Lost") -> None:
     request_id, began = delivery.job.request_id, anyio.current_time()
     ended = "handed back"
     try:

@@ -5,8 +5,9 @@
 
 Deltas come as soon as there is text; the worker numbers them. The final says `engine`, and `model` where there
 is one. What the person who asked should read is raised as `EngineFailed`; an engine that died under the job raises
-`EngineLost`, and the job goes back to the queue; anything else is a crash, which costs that job only. `said` is what another worker had said before it was lost: the engine goes on from there, or fails with
-`restarted` where it cannot. Jobs run beside each other in one event loop: an engine that computes does so in a thread.
+`EngineLost`, and the job goes back to the queue; anything else is a crash, which costs that job only. `said` is what
+another worker had said before it was lost: the engine goes on from there, or fails with `restarted` where it cannot.
+Jobs run beside each other in one event loop: an engine that computes does so in a thread.
 """
 
 from collections.abc import AsyncIterator, Callable
