@@ -5,7 +5,7 @@ import os
 import sys
 from typing import Any, NoReturn
 
-ENGINES = ("extractive", "openai", "echo", "onnx", "sentence-transformers")
+ENGINES = ("vllm", "openai", "extractive", "echo", "onnx", "sentence-transformers")
 
 _EXAMPLES = """examples:
   tandem up ~/notes ~/papers      watch the folders, index them, serve MCP and http://127.0.0.1:8000
@@ -101,7 +101,12 @@ def _parser() -> argparse.ArgumentParser:
         default="generate",
         help="embed: batches of texts from embedding_queue become vectors (default: generate)",
     )
-    worker.add_argument("--slots", type=_positive, default=8, metavar="N", help="jobs at once (default: 8)")
+    worker.add_argument(
+        "--config", metavar="FILE", help="vllm only: the model and how it is run (default: config.yaml in this folder)"
+    )
+    worker.add_argument(
+        "--slots", type=_positive, metavar="N", help="jobs at once (default: 8; vllm: as many as its max_num_seqs)"
+    )
     worker.add_argument(
         "--tokens-per-second", type=float, default=0, metavar="R", help="echo only; 0 (default): no limit"
     )

@@ -5,22 +5,35 @@ import logging
 import signal
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import anyio
 
+from bridge.service import Unavailable
 from bridge.settings import Settings, WrongSetting, openai_settings, worded
 from bridge.traced import traced
-from inference_server.engines import Generate
+from inference_server.engines import EngineUnusable, Generate
 from inference_server.worker import work
 from wire import embedding
 from wire.redis import RedisWire
 
+SLOTS = 8
+
 logger = logging.getLogger("tandem")
 
 
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """`model`: it also takes the jobs that name this one."""
+
+    generate: Generate
+    model: str | None = None
+    slots: int = SLOTS
+
+
 async def serve(arguments: argparse.Namespace, settings: Settings) -> None:
-    """Raises WrongSetting."""
+    """Raises WrongSetting, and Unavailable for an engine that does not start, or not again."""
     settings = replace(settings, redis_url=settings.redis_url or "redis://localhost:6379")
     assert settings.redis_url is not None
     embeds = arguments.task == "embed"
@@ -30,38 +43,63 @@ async def serve(arguments: argparse.Namespace, settings: Settings) -> None:
     stopped = anyio.Event()
     # A batch of texts is no part of anybody's question.
     with nullcontext() if embeds else traced(settings, "tandem-worker"):
-        async with _engine(arguments, settings) as generate, wire, anyio.create_task_group() as tasks:
+        async with _engine(arguments, settings) as engine, wire, anyio.create_task_group() as tasks:
             tasks.start_soon(_until_signal, stopped)
-            logger.info("the %s engine takes jobs from %s", arguments.engine, key)
-            model = None if embeds else settings.model
-            await work(wire, generate, slots=arguments.slots, stopped=stopped, engine=arguments.engine, model=model)
+            slots = arguments.slots or engine.slots
+            name, model = arguments.engine, engine.model
+            logger.info("the %s engine takes jobs from %s, %d at once", name, key, slots)
+            await work(wire, engine.generate, slots=slots, stopped=stopped, engine=name, model=model)
             tasks.cancel_scope.cancel()
 
 
 @asynccontextmanager
-async def _engine(arguments: argparse.Namespace, settings: Settings) -> AsyncGenerator[Generate]:
+async def _engine(arguments: argparse.Namespace, settings: Settings) -> AsyncGenerator[_Open]:
+    if arguments.config and arguments.engine != "vllm":
+        raise WrongSetting(f"--config is for the vllm engine; the {arguments.engine} engine has its settings in .env")
     if arguments.task == "embed":
         from bridge.embed_engines import embed_engine
 
         async with embed_engine(arguments.engine, settings) as generate:
-            yield generate
+            yield _Open(generate)
     elif arguments.engine in ("onnx", "sentence-transformers"):
         raise WrongSetting(f"the {arguments.engine} engine only embeds: add --task embed")
     elif arguments.engine == "echo":
         from inference_server.engines.echo import echo
 
-        yield echo(arguments.tokens_per_second)
+        yield _Open(echo(arguments.tokens_per_second), settings.model)
     elif arguments.engine == "extractive":
         from inference_server.engines.extractive import extractive
 
-        yield extractive
+        yield _Open(extractive, settings.model)
+    elif arguments.engine == "vllm":
+        async with _vllm(arguments.config) as engine:
+            yield engine
     else:
         from inference_server.engines.openai import openai_engine
 
         async with AsyncExitStack() as stack:
             with worded():
                 generate = await stack.enter_async_context(openai_engine(*openai_settings(settings)))
-            yield generate
+            yield _Open(generate, settings.model)
+
+
+@asynccontextmanager
+async def _vllm(config: str | None) -> AsyncGenerator[_Open]:
+    from inference_server.config import read
+
+    with worded():
+        found = read(Path(config or "config.yaml"))
+    try:
+        from inference_server.engines.vllm import vllm_engine
+    except ModuleNotFoundError as error:
+        raise WrongSetting(f"the vllm engine needs vLLM ({error}): pip install 'tandem-rag[server]'") from error
+    logger.info("vLLM loads %s", found.engine["model"])
+    with worded():
+        try:
+            async with vllm_engine(found) as engine:
+                yield _Open(engine.generate, engine.model, engine.slots)
+        except* EngineUnusable as group:
+            raise Unavailable(str(group.exceptions[0])) from None
 
 
 async def _until_signal(stopped: anyio.Event) -> None:
