@@ -14,6 +14,7 @@ from wire.tasks import background
 
 DEADLINE_MS = 300_000  # of one batch
 _BUSY_S = 120.0
+_KEPT_S = 60.0  # vectors once read: a fast worker makes a megabyte of them a second
 _LOOK_S = 1.0  # how often it is asked who is there
 _LONGEST_PAUSE_S = 5.0
 _REMEDY = (
@@ -31,7 +32,7 @@ async def embedding_workers(settings: Settings) -> AsyncGenerator[Ask]:
         raise EmbedderUnusable("this index's vectors are made by workers: set REDIS_URL to where they take their jobs")
     key = embedding.queue(settings.redis_stream_key)
     with worded():
-        wire = RedisWire(settings.redis_url, key, settings.redis_key, lease_s=settings.lease_s)
+        wire = RedisWire(settings.redis_url, key, settings.redis_key, lease_s=settings.lease_s, kept_s=_KEPT_S)
     async with wire:
         yield Batches(wire, key).ask
 

@@ -9,6 +9,7 @@ import anyio
 import numpy as np
 import pytest
 from anyio import fail_after
+from redis.asyncio import Redis
 
 from bridge.remote_embedding import Batches, embedding_workers, has_twin
 from bridge.settings import Settings
@@ -139,7 +140,7 @@ async def test_a_queue_that_cannot_be_reached_is_told_by_its_address(tmp_path: P
             await ask(TEXTS, WEIGHTS, 0)
 
 
-async def test_the_queue_is_the_promised_one(tmp_path: Path, redis_url: str) -> None:
+async def test_the_queue_is_the_promised_one_and_keeps_no_vectors_for_long(tmp_path: Path, redis_url: str) -> None:
     key = f"test-{uuid.uuid4().hex}"
     settings = Settings(tmp_path, redis_url=redis_url, redis_stream_key=key)
     async with AsyncExitStack() as stack:
@@ -148,6 +149,10 @@ async def test_the_queue_is_the_promised_one(tmp_path: Path, redis_url: str) -> 
         ask = await stack.enter_async_context(embedding_workers(settings))
         with fail_after(5):
             assert (await ask(TEXTS, WEIGHTS, 0)).vectors.any()
+        redis = await stack.enter_async_context(Redis.from_url(redis_url))
+        kept = [await redis.pttl(name) for name in await redis.keys(f"{key}:*:embed-*")]
+        assert len(kept) == 2
+        assert all(0 < left_ms <= 60_000 for left_ms in kept), "vectors fill a Redis"
 
 
 async def test_no_address_is_a_setting_that_is_missing(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from wire.redis.office import Office
 from wire.redis.server import Server
 from wire.redis.steps import GROUP, RedisSteps
 from wire.serving import serving
+from wire.steps import KEPT_MS
 from wire.tasks import background
 
 __all__ = ["GROUP", "RedisWire"]
@@ -29,7 +30,7 @@ class RedisWire:
     `key` is the stream's; `password` is used where the URL has none; `patience_s` is how long a `take` waits for
     a first job; a worker silent for `lease_s` loses its jobs; a server silent for `limit_s` is down; `depth` and
     `quota`: how many jobs may be in the queue, and under way for one client (0: any number); `silence_s`: the longest
-    wait of a reader for an old worker's next piece.
+    wait of a reader for an old worker's next piece; `kept_s`: how long the answers to what is sent here are kept.
     """
 
     def __init__(
@@ -43,10 +44,11 @@ class RedisWire:
         depth: int = 0,
         quota: int = 0,
         silence_s: float = 60.0,
+        kept_s: float = KEPT_MS / 1000,
     ) -> None:
         self._key, self._lease_s, self._limit_s = key, lease_s, limit_s
         self._depth, self._quota = depth, quota
-        self._patience_s, self._silence_s = patience_s, silence_s
+        self._patience_s, self._silence_s, self._kept_s = patience_s, silence_s, kept_s
         self._server = Server(url, password, limit_s)
 
     async def __aenter__(self) -> Self:
@@ -91,4 +93,6 @@ class RedisWire:
             yield inbox
 
     def _steps(self) -> RedisSteps:
-        return RedisSteps(self._server, self._ear, self._key, self._lease_s, self._patience_s, self._silence_s)
+        return RedisSteps(
+            self._server, self._ear, self._key, self._lease_s, self._patience_s, self._silence_s, self._kept_s
+        )

@@ -40,8 +40,9 @@ local function settle(base, id, state)
   local job = base .. ':job:' .. id
   local client = redis.call('HGET', job, 'client')
   redis.call('HSET', job, 'done', '1', 'state', state)
-  redis.call('PEXPIRE', job, {KEPT_MS})
-  redis.call('PEXPIRE', base .. ':rlog:' .. id, {KEPT_MS})
+  local kept = redis.call('HGET', job, 'kept') or {KEPT_MS}
+  redis.call('PEXPIRE', job, kept)
+  redis.call('PEXPIRE', base .. ':rlog:' .. id, kept)
   redis.call('DEL', base .. ':cancel:' .. id)
   if client and client ~= '' then redis.call('ZREM', base .. ':inflight:' .. client, id) end
 end
@@ -111,7 +112,7 @@ local ttl = deadline + tonumber(ARGV[9])
 if ARGV[4] ~= '' then redis.call('SET', same, id, 'PX', ttl) end
 local entry = redis.call('XADD', KEYS[1], '*', 'data', ARGV[2])
 redis.call('HSET', job, 'state', 'queued', 'epoch', '0', 'client', client, 'deadline', whole(now + deadline),
-  'stream', KEYS[1], 'entry', entry)
+  'stream', KEYS[1], 'entry', entry, 'kept', ARGV[9])
 redis.call('PEXPIRE', job, ttl)
 count(base, 'admitted')
 return {'ok', id}

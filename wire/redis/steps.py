@@ -32,11 +32,11 @@ class RedisSteps:
     """See `Steps`. `base` is the stream of the jobs that name no model."""
 
     def __init__(
-        self, server: Server, ear: Ear, base: str, lease_s: float, patience_s: float, silence_s: float
+        self, server: Server, ear: Ear, base: str, lease_s: float, patience_s: float, silence_s: float, kept_s: float
     ) -> None:
         self._server, self._ear, self._base = server, ear, base
         self._lease_ms, self._silence_ms = round(lease_s * 1000), round(silence_s * 1000)
-        self._patience_s = patience_s
+        self._patience_s, self._kept_ms = patience_s, round(kept_s * 1000)
         self._joined: set[str] = set()
         self._looked = float("-inf")
         self._alone = False
@@ -50,7 +50,7 @@ class RedisSteps:
     async def admit(self, request_id: str, data: bytes, terms: Terms) -> str:
         keys = (terms.stream, self._base, self._job(request_id))
         values = (request_id, data, terms.client, terms.idem, terms.deadline_ms, terms.depth, terms.quota)
-        told = await self._server.run(lua.ADMIT, keys, *values, self._lease_ms, KEPT_MS)
+        told = await self._server.run(lua.ADMIT, keys, *values, self._lease_ms, self._kept_ms)
         if told[0] == b"ok":
             return told[1].decode()
         after_s, depth = int(told[2]), int(told[3])
