@@ -7,17 +7,18 @@ from pathlib import Path
 
 import anyio.to_thread
 
-from bridge.settings import Settings, WrongSetting
+from bridge.settings import Settings, WrongSetting, worded
 from indexer.embed import EmbedderUnusable, weights
-from inference_server.engines import Generate
+from inference_server.engines import EngineUnusable, Generate
 from inference_server.engines.embed import NoWeights, embedding
 
 _FILES = [f"{folder}{kind}" for folder in ("", "*/") for kind in ("*.json", "*.txt", "*.model", "*.safetensors")]
 
 
 @asynccontextmanager
-async def embed_engine(engine: str, settings: Settings) -> AsyncGenerator[Generate]:
-    """In full precision, whatever runs it: what goes over the wire serves any laptop with the same weights.
+async def embed_engine(engine: str, settings: Settings, config: str | None = None) -> AsyncGenerator[Generate]:
+    """In full precision, whatever runs it: what goes over the wire serves any laptop with the same weights. `config`
+    is vLLM's file; its model wins over EMBEDDING_MODEL.
 
     Raises WrongSetting for an engine that does not embed, EmbedderUnusable where its model cannot be opened.
     """
@@ -30,10 +31,33 @@ async def embed_engine(engine: str, settings: Settings) -> AsyncGenerator[Genera
 
             folder = await anyio.to_thread.run_sync(_folder, name, settings)
             yield await anyio.to_thread.run_sync(sentence_transformers_engine, name, folder)
+        elif engine == "vllm":
+            async with _vllm(settings, config) as generate:
+                yield generate
         else:
-            raise WrongSetting(f"--task embed was expected with --engine onnx or sentence-transformers, not {engine}")
+            engines = "vllm, sentence-transformers or onnx"
+            raise WrongSetting(f"--task embed was expected with --engine {engines}, not {engine}")
     except NoWeights as error:
         raise EmbedderUnusable(str(error)) from error
+
+
+@asynccontextmanager
+async def _vllm(settings: Settings, config: str | None) -> AsyncGenerator[Generate]:
+    from inference_server.config import read
+
+    with worded():
+        options = dict(read(Path(config)).engine) if config else {}
+    name = str(options.pop("model", settings.embedding_model))
+    try:
+        from inference_server.engines.vllm_embed import vllm_embed_engine
+    except ModuleNotFoundError as error:
+        raise WrongSetting(f"the vllm engine needs vLLM ({error}): pip install 'tandem-rag[server]'") from error
+    folder = await anyio.to_thread.run_sync(_folder, name, settings)
+    try:
+        async with vllm_embed_engine(name, folder, options) as generate:
+            yield generate
+    except* EngineUnusable as group:
+        raise EmbedderUnusable(str(group.exceptions[0])) from None
 
 
 def _onnx(name: str, settings: Settings) -> Generate:
@@ -46,6 +70,8 @@ def _onnx(name: str, settings: Settings) -> Generate:
 
 def _folder(name: str, settings: Settings) -> Path:
     """A local copy of the whole model: its pooling and its limits too, not the weights alone."""
+    if Path(name).is_dir():
+        return Path(name)
     if place := settings.embed_model or weights.package(name):
         return place
     from huggingface_hub import snapshot_download

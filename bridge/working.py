@@ -59,7 +59,7 @@ async def _engine(arguments: argparse.Namespace, settings: Settings) -> AsyncGen
     if arguments.task == "embed":
         from bridge.embed_engines import embed_engine
 
-        async with embed_engine(arguments.engine, settings) as generate:
+        async with embed_engine(arguments.engine, settings, arguments.config) as generate:
             yield _Open(generate)
     elif arguments.engine in ("onnx", "sentence-transformers"):
         raise WrongSetting(f"the {arguments.engine} engine only embeds: add --task embed")
