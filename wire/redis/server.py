@@ -4,6 +4,7 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 import hashlib
+import ssl
 from collections.abc import Awaitable, Sequence
 from typing import Any, TypeVar
 
@@ -37,6 +38,7 @@ class Server:
         self.redis = _client(url, password, limit_s, limit_s)
         self.taking = _client(url, password, limit_s, TAKE_LIMIT_S)
         where = self.redis.connection_pool.connection_kwargs
+        self._tls = url.startswith("rediss:")
         self.where: str = where.get("path") or f"{where.get('host', 'localhost')}:{where.get('port', 6379)}"
 
     async def close(self) -> None:
@@ -76,13 +78,22 @@ class Server:
             case AuthenticationError():
                 return QueueDown(f"Redis at {self.where} refused the password: set REDIS_URL or REDIS_KEY right")
             case NoPermissionError():
-                return QueueDown(f"Redis at {self.where} does not allow this user that: {error}")
+                return QueueDown(self._forbidden(error))
             case RedisTimeoutError() | TimeoutError():
-                return QueueDown(f"Redis at {self.where} did not answer in time: is it up, and reachable?")
+                or_plain = ", and does it speak TLS" if self._tls else ""
+                return QueueDown(f"Redis at {self.where} did not answer in time: is it up, and reachable{or_plain}?")
+            # Redis 7.0 has no code of its own for what a script may not do.
+            case ResponseError() if "user executing the script" in str(error):
+                return QueueDown(self._forbidden(error))
             case ResponseError():
                 return QueueDown(f"Redis at {self.where} refused: {error}")
             case _:
-                return QueueDown(f"Redis at {self.where} cannot be reached: start it, or set REDIS_URL right")
+                return QueueDown(f"Redis at {self.where} {_unreached(error, self._tls)}")
+
+    def _forbidden(self, error: Exception) -> str:
+        return (
+            f"Redis at {self.where} does not allow this user that: see compose/users.acl, or REDIS_URL's user ({error})"
+        )
 
 
 def _client(url: str, password: str | None, connect_limit_s: float, limit_s: float) -> Redis:
@@ -99,7 +110,28 @@ def _client(url: str, password: str | None, connect_limit_s: float, limit_s: flo
             maint_notifications_config=MaintNotificationsConfig(enabled=False),
             **options,
         )
-    except ValueError:
+        # An option that this kind of connection has not is told only when one is made.
+        pool.connection_class(**pool.connection_kwargs)
+    except (ValueError, TypeError, RedisError):
         # Not redis-py's words: they may quote a part of the password.
-        raise ValueError("expected REDIS_URL as redis[s]://[user:password@]host:port[/db]") from None
+        raise ValueError(
+            "expected REDIS_URL as redis://[user:password@]host:port[/db], or, with TLS, as "
+            "rediss://[user:password@]host:port[/db][?ssl_ca_certs=FILE]"
+        ) from None
     return Redis.from_pool(pool)
+
+
+def _unreached(error: Exception | None, tls: bool) -> str:
+    """redis-py has one class for all of it; what was the matter is in the error that it met."""
+    met = error.__context__ if error else None
+    if isinstance(met, ssl.SSLCertVerificationError):
+        why = met.verify_message.rstrip(".")
+        return f"shows a certificate that is not believed ({why}): name its CA, REDIS_URL=rediss://…?ssl_ca_certs=FILE"
+    if isinstance(met, ssl.SSLError) and "WRONG_VERSION" not in str(met):
+        return f"could not be spoken to by TLS ({met}): is the file that REDIS_URL names as ssl_ca_certs a certificate?"
+    if tls and isinstance(met, FileNotFoundError):
+        return "was not called: REDIS_URL names a file of certificates (ssl_…) that is not there"
+    if isinstance(met, ConnectionResetError | ssl.SSLError):
+        other = "redis:// where it speaks no TLS" if tls else "rediss:// where it speaks TLS"
+        return f"cannot be reached: start it, or set REDIS_URL right (it hung up; {other})"
+    return "cannot be reached: start it, or set REDIS_URL right"
