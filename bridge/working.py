@@ -48,7 +48,9 @@ async def serve(arguments: argparse.Namespace, settings: Settings) -> None:
             slots = arguments.slots or engine.slots
             name, model = arguments.engine, engine.model
             logger.info("the %s engine takes jobs from %s, %d at once", name, key, slots)
-            await work(wire, engine.generate, slots=slots, stopped=stopped, engine=name, model=model)
+            await work(
+                wire, engine.generate, slots=slots, stopped=stopped, engine=name, model=model, log_level=logging.INFO
+            )
             tasks.cancel_scope.cancel()
 
 

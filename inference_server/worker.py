@@ -30,9 +30,11 @@ async def work(
     engine: str = "",
     model: str | None = None,
     grace_s: float = GRACE_S,
+    log_level: int = logging.DEBUG,
 ) -> None:
     """Serves jobs, `slots` at once. When `stopped` is set, takes nothing new; returns once what it took is done, or
-    handed back to the queue after `grace_s`. `engine` and `model` are what others see of this worker."""
+    handed back to the queue after `grace_s`. `engine` and `model` are what others see of this worker; `log_level`: of
+    the one line a job."""
     free = anyio.Semaphore(slots)
     outage, lost = _Outage(stopped), _Lost(stopped)
     async with wire.attach(WorkerCard(engine, model, slots)) as inbox, anyio.create_task_group() as jobs:
@@ -44,7 +46,7 @@ async def work(
                 break
             for delivery in await _take(inbox, free.value, outage):
                 free.acquire_nowait()
-                jobs.start_soon(_serve, inbox, delivery, generate, free, lost)
+                jobs.start_soon(_serve, inbox, delivery, generate, free, lost, log_level)
         inbox.drain()
         jobs.cancel_scope.deadline = anyio.current_time() + grace_s
 
@@ -59,7 +61,9 @@ async def _take(inbox: Inbox, slots: int, outage: "_Outage") -> list[Delivery]:
     return deliveries
 
 
-async def _serve(inbox: Inbox, delivery: Delivery, generate: Generate, free: anyio.Semaphore, lost: "_Lost") -> None:
+async def _serve(
+    inbox: Inbox, delivery: Delivery, generate: Generate, free: anyio.Semaphore, lost: "_Lost", log_level: int
+) -> None:
     request_id, began = delivery.job.request_id, anyio.current_time()
     ended = "handed back"
     try:
@@ -78,7 +82,7 @@ async def _serve(inbox: Inbox, delivery: Delivery, generate: Generate, free: any
         ended = "left to others"
     finally:
         free.release()
-        logger.info("job %s: %s after %.2f s", request_id, ended, anyio.current_time() - began)
+        logger.log(log_level, "job %s: %s after %.2f s", request_id, ended, anyio.current_time() - began)
 
 
 async def _answer(hold: Hold, job: Job, generate: Generate) -> Final:

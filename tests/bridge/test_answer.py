@@ -14,7 +14,7 @@ from indexer.hits import Found, Freshness, Hit
 from inference_server.engines import EngineFailed, Generate
 from inference_server.engines.extractive import extractive
 from inference_server.worker import work
-from wire import Delta, Final, Inbox, Job, QueueDown, Reply, Wire
+from wire import Delta, Final, Inbox, Job, QueueDown, Reply, Said, Wire
 from wire.memory import MemoryWire
 
 KILN = Hit(
@@ -48,7 +48,7 @@ def saying(*replies: Reply | Exception, then_wait: bool = False) -> Generate:
     """An engine that says these, raises what is an error, and then ends or waits for ever."""
 
     @asynccontextmanager
-    async def generate(_: Job) -> AsyncGenerator[AsyncIterator[Reply]]:
+    async def generate(_: Job, __: Said) -> AsyncGenerator[AsyncIterator[Reply]]:
         async def said() -> AsyncIterator[Reply]:
             for reply in replies:
                 if isinstance(reply, Exception):
@@ -103,9 +103,9 @@ async def test_the_worker_is_given_the_question_as_typed_and_the_evidence_with_i
     jobs: list[Job] = []
 
     @asynccontextmanager
-    async def noting(job: Job) -> AsyncGenerator[AsyncIterator[Reply]]:
+    async def noting(job: Job, said: Said) -> AsyncGenerator[AsyncIterator[Reply]]:
         jobs.append(job)
-        async with saying(Final(engine="noting", model="m1"))(job) as replies:
+        async with saying(Final(engine="noting", model="m1"))(job, said) as replies:
             yield replies
 
     async with working(wire, noting):
@@ -124,9 +124,9 @@ async def test_what_only_the_dense_side_found_is_evidence_from_a_likeness_on() -
     given: list[str] = []
 
     @asynccontextmanager
-    async def noting(job: Job) -> AsyncGenerator[AsyncIterator[Reply]]:
+    async def noting(job: Job, said: Said) -> AsyncGenerator[AsyncIterator[Reply]]:
         given[:] = [passage.path for passage in job.context]
-        async with saying(Final())(job) as replies:
+        async with saying(Final())(job, said) as replies:
             yield replies
 
     wire = MemoryWire()
@@ -206,13 +206,13 @@ async def test_once_a_word_is_out_nobody_else_goes_on_with_it(wire: Wire) -> Non
 async def test_a_worker_that_falls_silent_ends_the_answer_with_a_reason_and_keeps_what_came(wire: Wire) -> None:
     async with working(wire, saying(Delta("The kiln "), Delta("cools"), then_wait=True)):
         pieces, answer = await ask([Route(wire, "here")], limits=Limits(silence_s=0.2))
-    assert pieces == ["The kiln ", "cools"]
+    assert "".join(pieces) == "The kiln cools"
     assert (answer.answer, answer.error) == ("The kiln cools", "the worker was silent for 0.2 s; ask again")
 
 
 async def test_the_limit_is_for_each_silence_not_for_the_whole_answer(wire: Wire) -> None:
     @asynccontextmanager
-    async def slow(_: Job) -> AsyncGenerator[AsyncIterator[Reply]]:
+    async def slow(_: Job, __: Said) -> AsyncGenerator[AsyncIterator[Reply]]:
         async def said() -> AsyncIterator[Reply]:
             for n in range(6):
                 await anyio.sleep(0.1)

@@ -7,12 +7,14 @@ from anyio import fail_after
 from inference_server.engines import Generate
 from inference_server.engines.echo import echo
 from inference_server.engines.extractive import extractive
-from wire import Delta, Final, Job, Metadata, Passage, Usage
+from wire import Delta, Final, Job, Metadata, Passage, Said, Usage
+
+NOTHING = Said()
 
 
-async def answer(generate: Generate, job: Job) -> tuple[str, Final]:
+async def answer(generate: Generate, job: Job, said: Said = NOTHING) -> tuple[str, Final]:
     with fail_after(5):
-        async with generate(job) as replies:
+        async with generate(job, said) as replies:
             *deltas, final = [reply async for reply in replies]
     assert all(isinstance(delta, Delta) for delta in deltas)
     assert isinstance(final, Final)
@@ -55,3 +57,23 @@ async def test_echo_keeps_the_rate_it_was_given() -> None:
     start = anyio.current_time()
     await answer(echo(tokens_per_second=200), Job("r", "x " * 41))
     assert anyio.current_time() - start >= 0.2
+
+
+@pytest.mark.parametrize("out", ["", "one ", "one two "])
+async def test_echo_goes_on_where_another_worker_stopped(out: str) -> None:
+    job = Job("r", "one two three", metadata=Metadata(max_tokens=3))
+    text, final = await answer(echo(), job, Said(out))
+    assert out + text == "one two three"
+    assert final.usage == Usage(completion_tokens=3)
+
+
+@pytest.mark.parametrize("out", [0, 7, 32, 40, 71])
+async def test_extractive_goes_on_where_another_worker_stopped(out: int) -> None:
+    passages = (
+        Passage(text="Cats sleep. The house was built in 1843."),
+        Passage(text="Builders built a house of stone."),
+    )
+    job = Job("r", "When was the house built?", passages)
+    whole, _ = await answer(extractive, job)
+    rest, _ = await answer(extractive, job, Said(whole[:out]))
+    assert rest == whole[out:]

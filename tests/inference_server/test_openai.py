@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from inference_server.engines import EngineFailed
 from inference_server.engines.openai import openai_engine
-from wire import Delta, Final, Job, Metadata, Passage, Reply, Usage
+from wire import Delta, Final, Job, Metadata, Passage, Reply, Said, Usage
 
 KEY = "sk-very-secret"
 JOB = Job("r", "why?", (Passage(text="because", path="/d/a.md"),), metadata=Metadata(max_tokens=9))
@@ -110,7 +110,7 @@ def serving(server: ModelServer) -> Iterator[None]:
 
 async def replies_of(url: str, job: Job = JOB, key: str | None = KEY, model: str | None = "small") -> list[Reply]:
     with fail_after(5):
-        async with openai_engine(url, key, model, silence_limit_s=0.3) as generate, generate(job) as replies:
+        async with openai_engine(url, key, model, silence_limit_s=0.3) as generate, generate(job, Said()) as replies:
             return [reply async for reply in replies]
 
 
@@ -146,7 +146,7 @@ async def test_the_first_piece_is_given_on_while_the_model_still_writes(server: 
 
     server.answer = lambda _: stream([event(piece("first"))], then=wait_until_heard)
     with fail_after(5):
-        async with openai_engine(server.url, None, "small") as generate, generate(JOB) as replies:
+        async with openai_engine(server.url, None, "small") as generate, generate(JOB, Said()) as replies:
             assert await anext(replies) == Delta("first")
             heard.set()
 
@@ -167,7 +167,7 @@ async def test_leaving_early_closes_the_connection_so_that_the_model_stops(serve
     server.answer = lambda _: Endless(body(), media_type="text/event-stream")
     with fail_after(5):
         async with openai_engine(server.url, None, "small") as generate:
-            async with generate(JOB) as replies:
+            async with generate(JOB, Said()) as replies:
                 assert await anext(replies) == Delta("on ")
             assert await anyio.to_thread.run_sync(server.left.wait, 3)
 
@@ -187,7 +187,7 @@ async def test_a_server_that_refuses_stream_options_is_asked_again_without_them(
     with fail_after(5):
         async with openai_engine(server.url, None, "small") as generate:
             for _ in range(2):
-                async with generate(JOB) as replies:
+                async with generate(JOB, Said()) as replies:
                     assert await anext(replies) == Delta("be")
     assert ["stream_options" in asked for asked in server.asked] == [True, False, False]
 
@@ -277,7 +277,10 @@ async def test_an_answer_that_breaks_off_keeps_what_came_and_says_why(
 ) -> None:
     server.answer = lambda _: stream(blocks, then)
     with fail_after(5):
-        async with openai_engine(server.url, KEY, "small", silence_limit_s=0.2) as generate, generate(JOB) as replies:
+        async with (
+            openai_engine(server.url, KEY, "small", silence_limit_s=0.2) as generate,
+            generate(JOB, Said()) as replies,
+        ):
             assert await anext(replies) == Delta("half")
             with pytest.raises(EngineFailed, match=told):
                 await anext(replies)
@@ -305,3 +308,10 @@ async def test_a_proxy_in_the_environment_does_not_come_between_us_and_our_own_m
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{port}")
     assert len(await replies_of(server.url)) == 3
+
+
+async def test_an_answer_begun_elsewhere_is_refused_and_not_spliced() -> None:
+    with pytest.raises(EngineFailed, match="ask again") as refused:
+        async with openai_engine("http://127.0.0.1:9/v1", None, "m") as generate, generate(JOB, Said("half")):
+            pass
+    assert refused.value.code == "restarted"

@@ -24,10 +24,10 @@ provider = TracerProvider()
 provider.add_span_processor(SimpleSpanProcessor(spans))
 trace.set_tracer_provider(provider)
 
-def generate(job):
+def generate(job, said):
     if job.prompt == "fail":
         raise EngineFailed("no such model")
-    return echo()(job)
+    return echo()(job, said)
 
 async def main():
     wire, stopped = MemoryWire(), anyio.Event()

@@ -507,6 +507,6 @@ async def test_a_wrong_or_missing_password_is_named_without_showing_it(
 
 @pytest.mark.parametrize("url", ["http://:secret@host", "redis://:sec/ret@host:port", ""])
 async def test_an_address_that_is_none_is_refused_at_once_without_its_password(url: str) -> None:
-    with pytest.raises(ValueError, match=r"expected REDIS_URL as redis\[s\]://") as told:
+    with pytest.raises(ValueError, match="expected REDIS_URL as redis://") as told:
         RedisWire(url)
     assert "sec" not in str(told.value)
