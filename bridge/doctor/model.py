@@ -23,6 +23,8 @@ async def weights(settings: Settings, recorded: Recorded) -> list[Check]:
         return [
             Check("model", "failed", str(error), "until then nothing new is indexed, and a search finds words only")
         ]
+    if sha256 is None and settings.embed == "remote":
+        return [Check("model", "ok", f"workers embed with {name}, queries too: its weights are not on this machine")]
     if sha256 is None:
         found = f"{name} is neither installed nor in a folder that TANDEM_EMBED_MODEL names"
         remedy = (
@@ -31,7 +33,7 @@ async def weights(settings: Settings, recorded: Recorded) -> list[Check]:
         return [Check("model", "ok" if recorded.answers else "warning", found, remedy)]
     if not own:
         return [Check("model", "ok", f"Ollama embeds; the vocabulary of {name} is in {place}")]
-    precision = settings.embed_precision
+    precision = "fp32" if settings.embed == "remote" else settings.embed_precision
     checks = [await in_thread(partial(_graph, f"{name} in {place}", sha256, precision))]
     if recorded.answers:
         checks += _same("model", recorded.answers, f"onnx-{precision}:{name}@{sha256[:12]}", recorded.chunks)

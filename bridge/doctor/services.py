@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from bridge.doctor.check import Check, NoAnswer, asked, in_thread, json_of, shown
 from bridge.doctor.recorded import Recorded
 from bridge.settings import Settings
-from wire import QueueDown
+from wire import QueueDown, embedding
 
 _EMPTY_TRACE = b""  # the message without a span: whoever takes it keeps nothing
 
@@ -16,23 +16,30 @@ _EMPTY_TRACE = b""  # the message without a span: whoever takes it keeps nothing
 async def redis(settings: Settings, _recorded: Recorded) -> list[Check]:
     if settings.redis_url is None:
         return [Check("redis", "off", "REDIS_URL is not set: answers are made on this machine")]
-    from wire.redis import RedisWire
-
     # As in `asked`: the process would wait for a name that cannot be resolved.
     with suppress(OSError, ValueError):
         await in_thread(partial(socket.getaddrinfo, urlsplit(settings.redis_url).hostname, None))
-    key = settings.redis_stream_key
+    answering = await _workers(settings, settings.redis_url, settings.redis_stream_key, "tandem worker")
+    if settings.embed != "remote" or answering.state == "failed":
+        return [answering]
+    key = embedding.queue(settings.redis_stream_key)
+    return [answering, await _workers(settings, settings.redis_url, key, "tandem worker --task embed")]
+
+
+async def _workers(settings: Settings, url: str, key: str, command: str) -> Check:
+    from wire.redis import RedisWire
+
     try:
-        async with RedisWire(settings.redis_url, key, settings.redis_key, lease_s=settings.lease_s) as wire:
+        async with RedisWire(url, key, settings.redis_key, lease_s=settings.lease_s) as wire:
             workers = await wire.workers()
     except (QueueDown, ValueError) as error:
         remedy = "the same REDIS_URL (and REDIS_KEY) is needed here and on the GPU box"
-        return [Check("redis", "failed", str(error), remedy)]
+        return Check("redis", "failed", str(error), remedy)
     if not workers:
         found = f"it answers, but no worker has given a sign of life at {key} within {2 * settings.lease_s:g} s"
-        remedy = "on the GPU box: `tandem worker` with the same REDIS_URL and REDIS_STREAM_KEY; see its log"
-        return [Check("redis", "warning", found, remedy)]
-    return [Check("redis", "ok", f"{workers} worker{'' if workers == 1 else 's'} at {key}")]
+        remedy = f"on the GPU box: `{command}` with the same REDIS_URL and REDIS_STREAM_KEY; see its log"
+        return Check("redis", "warning", found, remedy)
+    return Check("redis", "ok", f"{workers} worker{'' if workers == 1 else 's'} at {key}")
 
 
 async def engine(settings: Settings, _recorded: Recorded) -> list[Check]:

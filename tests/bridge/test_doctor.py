@@ -304,3 +304,5 @@ async def test_weights_that_are_not_there_are_said_and_none_is_downloaded(data: 
     assert (check.state, "missing: model.safetensors, tokenizer.json" in check.found) == ("failed", True)
     nowhere = await one(Settings(data, embedding_model="nobody/no-such-model"), "model")
     assert (nowhere.state, "neither installed" in nowhere.found) == ("warning", True)
+    there = await one(Settings(data, embedding_model="nobody/no-such-model", embed="remote"), "model")
+    assert (there.state, "queries too" in there.found) == ("ok", True)

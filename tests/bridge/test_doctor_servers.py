@@ -224,6 +224,17 @@ async def test_a_redis_without_a_worker_is_a_warning_and_with_one_it_is_counted(
     assert (check.state, check.found) == ("ok", f"1 worker at {settings.redis_stream_key}")
 
 
+async def test_workers_that_embed_are_counted_apart(data: Path, redis_url: str) -> None:
+    settings = Settings(data, redis_url=redis_url, redis_stream_key=uuid.uuid4().hex, embed="remote")
+    key = f"{settings.redis_stream_key}:embedding_queue"
+    async with RedisWire(redis_url, key, patience_s=0.05) as wire, wire.attach() as inbox:
+        await inbox.take(1)
+        answering, embedding = await checked(settings, "redis")
+    assert (answering.state, embedding.state, embedding.found) == ("warning", "ok", f"1 worker at {key}")
+    _, embedding = await checked(settings, "redis")
+    assert (embedding.state, "--task embed" in (embedding.remedy or "")) == ("warning", True)
+
+
 async def test_a_redis_that_is_away_or_refuses_the_password_is_said(
     data: Path, port: int, start_redis: Callable[..., object]
 ) -> None:
