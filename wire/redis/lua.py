@@ -183,7 +183,7 @@ APPEND = Step(
 local id = ARGV[2] .. '-' .. ARGV[3]
 if not follows(KEYS[1], ARGV[2], tonumber(ARGV[3])) then
   local top = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
-  return top and top[1] == id and 1 or 0
+  return top and top[1] == id and top[2][2] == ARGV[4] and 1 or 0
 end
 redis.call('XADD', KEYS[1], id, 'd', ARGV[4])
 redis.call('PUBLISH', ARGV[1], ARGV[4])

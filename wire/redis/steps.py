@@ -22,7 +22,6 @@ from wire.steps import DEADLINE_MS, DEATHS, KEPT_MS, Beat, Figures, Frame, Heard
 GROUP = "gpu_workers"
 _BURIED = f"a worker died {DEATHS} times with nothing but this job"
 _POISON = encode_reply(Final(error=f"given up: {_BURIED}", error_code="poison"))
-_RECLAIM_S = 1.0
 _KEPT_DATA = 1_000_000  # bytes of a dead job
 
 _Entries = list[tuple[bytes, list[bytes]]]
@@ -32,11 +31,20 @@ class RedisSteps:
     """See `Steps`. `base` is the stream of the jobs that name no model."""
 
     def __init__(
-        self, server: Server, ear: Ear, base: str, lease_s: float, patience_s: float, silence_s: float, kept_s: float
+        self,
+        server: Server,
+        ear: Ear,
+        base: str,
+        lease_s: float,
+        patience_s: float,
+        silence_s: float,
+        kept_s: float,
+        reclaim_s: float = 1.0,
     ) -> None:
         self._server, self._ear, self._base = server, ear, base
         self._lease_ms, self._silence_ms = round(lease_s * 1000), round(silence_s * 1000)
         self._patience_s, self._kept_ms = patience_s, round(kept_s * 1000)
+        self._reclaim_s = min(reclaim_s, lease_s / 3)
         self._joined: set[str] = set()
         self._looked = float("-inf")
         self._alone = False
@@ -102,7 +110,7 @@ class RedisSteps:
         for stream in streams:
             if stream not in self._joined:
                 await self._join(stream, worker)
-        if anyio.current_time() - self._looked > min(_RECLAIM_S, self._lease_ms / 3000):
+        if anyio.current_time() - self._looked > self._reclaim_s:
             self._looked = anyio.current_time()
             for stream in streams:
                 values = (self._lease_ms, slots, self._silence_ms, _POISON, _BURIED)
