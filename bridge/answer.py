@@ -3,7 +3,7 @@
 import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import anyio
@@ -12,11 +12,13 @@ from opentelemetry import context, propagate, trace
 from opentelemetry.trace import Status, StatusCode
 
 from bridge.grounding import citations, grounded
-from bridge.service import Answer, Part, Piece, Unavailable
+from bridge.service import Answer, Overloaded, Part, Piece, Unavailable
 from indexer.hits import Found, Hit
-from wire import Final, Job, Metadata, Passage, QueueDown, Reply, Wire
+from wire import Busy, Final, Job, Metadata, Passage, QueueDown, Reply, Wire
 
 tracer = trace.get_tracer("tandem")
+
+_CANCEL_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,8 @@ async def answering(
 ) -> AsyncGenerator[AsyncGenerator[Part]]:
     """`Piece* Answer`, from the first route that has a worker; the routes passed over are named in `degraded`.
 
-    Raises Unavailable when none has. Leaving early gives the answer up, and its span then ends without a status.
+    Raises Unavailable when none has, Overloaded where the queue takes no more. Leaving early gives the answer up: its
+    job is cancelled, and its span ends without a status.
     """
     attributes = {SpanAttributes.OPENINFERENCE_SPAN_KIND: "CHAIN", SpanAttributes.INPUT_VALUE: question}
     if session:
@@ -81,9 +84,11 @@ async def _parts(
             continue
         text = ""
         try:
-            async with route.wire.send(job) as replies:
+            async with route.wire.send(job) as replies, _cancelled_early(route.wire, job) as ended:
                 async for reply in _timely(replies, limits.silence_s):
                     if isinstance(reply, Final):
+                        if reply.error_code != "deadline":
+                            ended.set()
                         if reply.error_code == "engine" and not text and route is not routes[-1]:
                             passed.append(f"{route.label}: {reply.error}")
                             break
@@ -94,6 +99,8 @@ async def _parts(
                     text += reply.chunk
                     if reply.chunk:
                         yield Piece(reply.chunk)
+        except Busy as error:
+            raise Overloaded(str(error), error.retry_after_s) from error
         except QueueDown as error:
             if not text:
                 passed.append(str(error))
@@ -149,6 +156,18 @@ async def _unmanned(route: Route) -> str | None:
     except QueueDown as error:
         return str(error)
     return f"no worker listens at {route.label}; start one with `tandem worker`"
+
+
+@asynccontextmanager
+async def _cancelled_early(wire: Wire, job: Job) -> AsyncGenerator[anyio.Event]:
+    """Nobody reads an answer that is left before `ended` is set: its engine is stopped."""
+    ended = anyio.Event()
+    try:
+        yield ended
+    finally:
+        if not ended.is_set():
+            with anyio.move_on_after(_CANCEL_S, shield=True), suppress(QueueDown):
+                await wire.cancel(job.request_id)
 
 
 async def _timely(replies: AsyncIterator[Reply], silence_s: float) -> AsyncGenerator[Reply]:

@@ -33,7 +33,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from bridge import sse
 from bridge.guard import failure, guarded
 from bridge.metrics import CONTENT_TYPE
-from bridge.service import Answer, BadInput, Part, Service, Unavailable
+from bridge.service import Answer, BadInput, Overloaded, Part, Service, Unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -185,6 +185,8 @@ def _bad_input(request: Request, error: BadInput) -> Response:
 
 
 def _unavailable(request: Request, error: Unavailable) -> Response:
+    if isinstance(error, Overloaded):
+        return failure(429, "overloaded", str(error), {"Retry-After": str(error.retry_after_s)})
     return failure(503, "unavailable", str(error), {"Retry-After": str(RETRY_AFTER_S)})
 
 

@@ -22,6 +22,14 @@ class Unavailable(Exception):
     """A part that this call needs is away; the message says which and what to do."""
 
 
+class Overloaded(Unavailable):
+    """There is more to answer than the workers can; the message says how much."""
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 @dataclass(frozen=True, slots=True)
 class Piece:
     """A piece of an answer's text."""

@@ -360,7 +360,12 @@ async def _routes(
         assert settings.redis_url is not None
         with worded():
             redis = RedisWire(
-                settings.redis_url, settings.redis_stream_key, settings.redis_key, lease_s=settings.lease_s
+                settings.redis_url,
+                settings.redis_stream_key,
+                settings.redis_key,
+                lease_s=settings.lease_s,
+                depth=settings.redis_stream_maxlen,
+                silence_s=settings.result_timeout_sec,
             )
         first = Route(await stack.enter_async_context(redis), f"redis {settings.redis_stream_key}")
     else:

@@ -1,15 +1,16 @@
 """Question -> hits -> job -> replies, over both wires, with the worker's real loop and engines that do as told."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import anyio
 import pytest
 
 from bridge.answer import Limits, Route, answering
-from bridge.service import Answer, Part, Piece, Unavailable
+from bridge.service import Answer, Overloaded, Part, Piece, Unavailable
 from indexer.hits import Found, Freshness, Hit
 from inference_server.engines import EngineFailed, Generate
 from inference_server.engines.extractive import extractive
@@ -235,6 +236,35 @@ async def test_who_leaves_early_gives_the_answer_up_and_disturbs_no_other(wire: 
             assert answer.answer == "endless"
 
 
+async def test_who_leaves_early_stops_the_engine(wire: Wire) -> None:
+    stopped = anyio.Event()
+
+    @asynccontextmanager
+    async def endless(_: Job, __: Said) -> AsyncGenerator[AsyncIterator[Reply]]:
+        async def said() -> AsyncIterator[Reply]:
+            yield Delta("on and on")
+            await anyio.sleep_forever()
+
+        try:
+            yield said()
+        finally:
+            stopped.set()
+
+    async with working(wire, endless):
+        with anyio.fail_after(5):
+            async with answering(QUESTION, searching(), [Route(wire, "here")], LIMITS) as parts:
+                await anext(parts)
+            await stopped.wait()
+
+
+async def test_more_than_the_queue_takes_is_told_with_a_time_to_come_back() -> None:
+    full = MemoryWire(depth=1)
+    async with full.attach(), full.send(Job("first", "why?")):
+        with pytest.raises(Overloaded, match="1 jobs") as refused:
+            await ask([Route(full, "here")])
+    assert refused.value.retry_after_s >= 1
+
+
 class BrokenWire:
     """A wire with a worker; after `pieces` its queue goes away, or the replies just stop."""
 
@@ -253,6 +283,12 @@ class BrokenWire:
 
     async def workers(self) -> int:
         return 1
+
+    async def cancel(self, request_id: str) -> bool:
+        return False
+
+    def resume(self, request_id: str, after: tuple[int, int] = (0, 0)) -> AbstractAsyncContextManager[Any]:
+        raise AssertionError("nobody resumes here")
 
     @asynccontextmanager
     async def attach(self) -> AsyncGenerator[Inbox]:
