@@ -8,6 +8,7 @@ import argparse
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -19,6 +20,7 @@ import uuid
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ import anyio
 from redis.asyncio import Redis
 
 from benchmarks.daemons import percentile
+from benchmarks.old_peers import old_ask, old_worker
 from wire import Busy, Final, Job, Metadata, QueueDown
 from wire.redis import RedisWire
 
@@ -382,6 +385,36 @@ async def overload(seconds: int) -> dict[str, Any]:
     } | _told(tally, counters)
 
 
+async def mixed(jobs: int) -> dict[str, Any]:
+    """Old and new bridges and workers on one queue. An old worker's job takes three leases: nobody may take it over."""
+    tally, served, old_ends = Tally(), list[str](), Counter[str]()
+    async with box(lease_s=1) as here, Redis(port=here.port, max_connections=400) as redis:
+        here.worker(20, 50)
+        await here.up(1)
+
+        async def old_bridge(n: int) -> None:
+            prompt = " ".join(f"o{n}-{i}" for i in range(20))
+            told = await old_ask(redis, KEY, prompt, LIMIT_S)
+            old_ends["exact" if told == prompt else told if told == "lost" else "corrupt"] += 1
+
+        async def body() -> None:
+            async with RedisWire(here.url, lease_s=here.lease_s) as wire, anyio.create_task_group() as tasks:
+                for n in range(jobs // 2):
+                    tasks.start_soon(old_bridge, n)
+                    tasks.start_soon(ask, wire, " ".join(f"n{n}-{i}" for i in range(20)), tally)
+                    await anyio.sleep(0.05)
+
+        await _beside(partial(old_worker, redis, KEY, 20, 0.15, served), body)
+        counters = await _counters(here)
+        ours = set(re.findall(r"job (\w+): finished", (here.folder / "workers.txt").read_text()))
+    return {
+        "old_bridge": dict(old_ends),
+        "served_by_old_worker": len(served),
+        "served_by_ours": len(ours),
+        "stolen_or_doubled": len(ours & set(served)) + len(served) - len(set(served)),
+    } | _told(tally, counters)
+
+
 async def frames(tokens: int) -> dict[str, Any]:
     """Fake tokens as fast as they go, through one worker, the reader in another process."""
     tally = Tally()
@@ -419,6 +452,7 @@ SCENARIOS: dict[str, tuple[Callable[[int], Awaitable[dict[str, Any]]], int]] = {
     "malformed": (malformed, 1_000),
     "cancel": (cancel, 100),
     "overload": (overload, 60),
+    "mixed": (mixed, 400),
     "frames": (frames, 1_000_000),
 }
 
