@@ -1,6 +1,7 @@
 """What answers and what keeps traces: Redis and the workers behind it, a model server, Phoenix."""
 
 import socket
+from collections import Counter
 from contextlib import suppress
 from functools import partial
 from urllib.parse import urlsplit
@@ -8,6 +9,7 @@ from urllib.parse import urlsplit
 from bridge.doctor.check import Check, NoAnswer, asked, in_thread, json_of, shown
 from bridge.doctor.recorded import Recorded
 from bridge.settings import Settings
+from bridge.terminal import on_one_line
 from wire import QueueDown, embedding
 
 _EMPTY_TRACE = b""  # the message without a span: whoever takes it keeps nothing
@@ -31,15 +33,22 @@ async def _workers(settings: Settings, url: str, key: str, command: str) -> Chec
 
     try:
         async with RedisWire(url, key, settings.redis_key, lease_s=settings.lease_s) as wire:
-            workers = await wire.workers()
+            queue = await wire.office().figures()
     except (QueueDown, ValueError) as error:
         remedy = "the same REDIS_URL (and REDIS_KEY) is needed here and on the GPU box"
         return Check("redis", "failed", str(error), remedy)
+    workers = [worker for worker in queue.workers if worker.state != "silent"]
     if not workers:
         found = f"it answers, but no worker has given a sign of life at {key} within {2 * settings.lease_s:g} s"
         remedy = f"on the GPU box: `{command}` with the same REDIS_URL and REDIS_STREAM_KEY; see its log"
         return Check("redis", "warning", found, remedy)
-    return Check("redis", "ok", f"{workers} worker{'' if workers == 1 else 's'} at {key}")
+    slots = Counter[str]()
+    for worker in workers:
+        slots[on_one_line(f"{worker.engine} {worker.model or ''}".strip())] += worker.slots
+    # Each says this of itself; an old one says nothing.
+    told = "; ".join(f"{what}, {count} at once" for what, count in sorted(slots.items()) if what)
+    found = f"{len(workers)} worker{'' if len(workers) == 1 else 's'} at {key}"
+    return Check("redis", "ok", f"{found}: {told}" if told else found)
 
 
 async def engine(settings: Settings, _recorded: Recorded) -> list[Check]:

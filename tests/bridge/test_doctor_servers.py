@@ -14,6 +14,7 @@ from bridge.doctor.check import ANSWER_S
 from bridge.settings import Settings
 from tests.bridge.doctored import NAME, Server, checked, index, one, serving
 from tests.fake_ollama import fake_ollama
+from wire import WorkerCard
 from wire.redis import RedisWire
 
 COLLECTION = f"my_docs-{NAME}-0123456789ab"
@@ -222,6 +223,23 @@ async def test_a_redis_without_a_worker_is_a_warning_and_with_one_it_is_counted(
         await inbox.take(1)
         check = await one(settings, "redis")
     assert (check.state, check.found) == ("ok", f"1 worker at {settings.redis_stream_key}")
+
+
+async def test_what_the_workers_are_is_told_in_their_words_and_without_their_escape_codes(
+    data: Path, redis_url: str
+) -> None:
+    settings = Settings(data, redis_url=redis_url, redis_stream_key=uuid.uuid4().hex)
+    vllm, echo = WorkerCard("vllm", "small \x1b[2J", 16), WorkerCard("echo", None, 1)
+    async with (
+        RedisWire(redis_url, settings.redis_stream_key, patience_s=0.05) as wire,
+        wire.attach(vllm) as first,
+        wire.attach(vllm) as second,
+        wire.attach(echo) as third,
+    ):
+        for inbox in (first, second, third):
+            await inbox.take(1)
+        check = await one(settings, "redis")
+    assert check.found == f"3 workers at {settings.redis_stream_key}: echo, 1 at once; vllm small  [2J, 32 at once"
 
 
 async def test_workers_that_embed_are_counted_apart(data: Path, redis_url: str) -> None:
