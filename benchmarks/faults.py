@@ -276,7 +276,7 @@ async def poison(jobs: int) -> dict[str, Any]:
     """One job of a batch kills whoever runs it; a supervisor starts the worker again."""
     tally, restarts = Tally(), 0
     async with box(lease_s=1) as here:
-        here.worker(jobs, 50, "benchmarks.poison_worker")
+        here.worker(jobs, 50, "tests.poisoned_worker")
         await here.up(1)
 
         async def supervisor() -> None:
@@ -286,7 +286,7 @@ async def poison(jobs: int) -> dict[str, Any]:
                 if here.workers[0].poll() is not None:
                     here.workers.pop(0)
                     restarts += 1
-                    here.worker(jobs, 50, "benchmarks.poison_worker")
+                    here.worker(jobs, 50, "tests.poisoned_worker")
 
         async def body() -> None:
             async with RedisWire(here.url, lease_s=here.lease_s) as wire, anyio.create_task_group() as tasks:

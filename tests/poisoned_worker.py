@@ -1,4 +1,4 @@
-"""A worker of the echo engine that one kind of job kills, as a bad input kills a GPU process: `faults.py poison`."""
+"""A worker of the echo engine that one kind of job kills, as a bad input kills a GPU process: see `test_faults`."""
 
 import argparse
 import os
@@ -24,7 +24,8 @@ async def serve(slots: int, rate: float) -> None:
         async with well(job, said) as replies:
             yield replies
 
-    async with RedisWire(os.environ["REDIS_URL"], lease_s=float(os.environ["TANDEM_LEASE_S"])) as wire:
+    key = os.environ.get("REDIS_STREAM_KEY", "inference_queue")
+    async with RedisWire(os.environ["REDIS_URL"], key, lease_s=float(os.environ["TANDEM_LEASE_S"])) as wire:
         await work(wire, generate, slots=slots, stopped=anyio.Event(), engine="echo")
 
 
