@@ -15,7 +15,6 @@ from wire.tasks import background
 DEADLINE_MS = 300_000  # of one batch
 _BUSY_S = 120.0
 _KEPT_S = 60.0  # vectors once read: a fast worker makes a megabyte of them a second
-_LOOK_S = 1.0  # how often it is asked who is there
 _LONGEST_PAUSE_S = 5.0
 _REMEDY = (
     "start `tandem worker --engine vllm --task embed` (or sentence-transformers, or onnx) with the same REDIS_URL, "
@@ -45,10 +44,10 @@ def has_twin(name: str, settings: Settings) -> bool:
 
 
 class Batches:
-    """`where`: the queue, in words."""
+    """`where`: the queue, in words. `look_s`: how often it is asked who is there."""
 
-    def __init__(self, wire: Wire, where: str) -> None:
-        self._wire, self._where = wire, where
+    def __init__(self, wire: Wire, where: str, look_s: float = 1.0) -> None:
+        self._wire, self._where, self._look_s = wire, where, look_s
 
     async def ask(self, texts: Sequence[str], weights: str | None, away_s: float) -> Answered:
         """See `indexer.embed.remote.Ask`."""
@@ -75,7 +74,7 @@ class Batches:
             except QueueDown as error:
                 if gone := absence.lasts(str(error)):
                     raise gone from error
-                pause_s = _LOOK_S
+                pause_s = self._look_s
             except Busy as error:
                 pause_s = min(error.retry_after_s, _LONGEST_PAUSE_S)
                 busy_s += pause_s
@@ -98,7 +97,7 @@ class Batches:
     async def _watch(self, absence: "_Absence", scope: anyio.CancelScope) -> None:
         """Ends the wait once nobody has been there for long enough. What is queued stays: who repeats it joins it."""
         while True:
-            await anyio.sleep(min(_LOOK_S, absence.limit_s))
+            await anyio.sleep(min(self._look_s, absence.limit_s))
             try:
                 manned, reason = await self._wire.workers(), f"no worker embeds at {self._where}: {_REMEDY}"
             except QueueDown as error:

@@ -1,9 +1,10 @@
 """Batches through a real queue: what is asked of the workers, what becomes of their answers, who is waited for."""
 
 import uuid
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import cast
 
 import anyio
 import numpy as np
@@ -21,7 +22,7 @@ from inference_server.engines.embed import Embed, embedding
 from inference_server.worker import work
 from tests.indexer.embedders import WordEmbedder
 from tests.processes import until
-from wire import Wire
+from wire import Job, Reply, Said, Wire
 from wire import embedding as embedding_wire
 from wire.memory import MemoryWire
 from wire.redis import RedisWire
@@ -86,6 +87,41 @@ async def test_a_worker_that_does_not_embed_is_told_from_one_that_does(wire: Wir
     async with worker(wire, echo()):
         with fail_after(5), pytest.raises(EmbedderUnusable, match=r"the queue.*echo answered.*--task embed"):
             await Batches(wire, "the queue").ask(TEXTS, WEIGHTS, 30)
+
+
+async def test_a_worker_that_does_not_look_at_the_weights_is_found_out(wire: Wire) -> None:
+    honest = embedding(WordEmbedder().documents, MODEL, "words")
+
+    @asynccontextmanager
+    async def careless(job: Job, said: Said) -> AsyncGenerator[AsyncIterator[Reply]]:
+        batch = embedding_wire.decode_batch(job.prompt)
+        job = Job(job.request_id, embedding_wire.encode_batch(embedding_wire.Batch(batch.texts)))
+        async with honest(job, said) as replies:
+            yield replies
+
+    async with worker(wire, careless):
+        with fail_after(5), pytest.raises(EmbedderUnusable, match=r"0ther:64.*words@d1g5:64 answered"):
+            await Batches(wire, "the queue").ask(TEXTS, "0ther:64", 30)
+
+
+async def test_workers_that_come_and_go_are_waited_for_and_only_a_long_absence_ends_the_wait(
+    wire: Wire,
+) -> None:
+    class Restless:
+        """Every other look finds a worker; none ever answers."""
+
+        def __init__(self) -> None:
+            self.looks = 0
+            self.send = wire.send
+
+        async def workers(self) -> int:
+            self.looks += 1
+            return self.looks % 2 if self.looks < 40 else 0
+
+    restless = Restless()
+    with fail_after(5), pytest.raises(EmbedderAway, match="no worker"):
+        await Batches(cast("Wire", restless), "the queue", look_s=0.01).ask(TEXTS, WEIGHTS, 0.05)
+    assert restless.looks > 40
 
 
 async def test_with_nobody_there_it_is_said_what_to_start(wire: Wire) -> None:

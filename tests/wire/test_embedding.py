@@ -23,7 +23,9 @@ def test_a_refused_text_says_why_in_one_line_and_has_no_vector() -> None:
     assert np.allclose(rows[[0, 2]], 2**-0.5, atol=1e-3)
 
 
-@pytest.mark.parametrize("text", ["", "AAAA\n", "AAAA", "AAAAAA==\nAAAAAA==\n", "§\n", "AAAAAA\n", "AHwAfA==\n"])
+@pytest.mark.parametrize(
+    "text", ["", "ADw=\n", "AAAA\n", "AAAA", "AAAAAA==\nAAAAAA==\n", "§\n", "AAAAAA\n", "AHwAfA==\n"]
+)
 def test_what_is_not_one_vector_of_two_numbers_is_malformed(text: str) -> None:
     with pytest.raises(Malformed):
         read(text, 1, 2)
