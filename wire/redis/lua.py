@@ -340,7 +340,7 @@ return claimed
 """
 )
 
-# Jobs that died together, for a worker that has nothing else. KEYS: base. ARGV: group, consumer, held, lease.
+# Jobs that died together, for a worker that has nothing else. KEYS: base. ARGV: group, consumer, held, lease, how many.
 # Answers {{how many groups wait for us}}, or {{0, stream, entries}}.
 SUSPECT = Step(
     _TOOLS
@@ -358,8 +358,10 @@ if tonumber(ARGV[3]) > 0 then
 end
 redis.call('ZREM', draining, me)
 local names = cjson.decode(redis.call('LPOP', base .. ':suspects'))
-local got = {}
-for i = 2, #names, 2 do
+local got, rest, last = {}, {names[1]}, math.min(#names, 1 + 2 * tonumber(ARGV[5]))
+for i = last + 1, #names do rest[#rest + 1] = names[i] end
+if #rest > 1 then redis.call('RPUSH', base .. ':suspects', cjson.encode(rest)) end
+for i = 2, last, 2 do
   local one = redis.call('XCLAIM', names[1], group, me, 0, names[i])[1]
   if one then
     got[#got + 1] = one

@@ -48,6 +48,7 @@ class RedisSteps:
         self._joined: set[str] = set()
         self._looked = float("-inf")
         self._alone = False
+        self._turn = 0
 
     def listen(self, request_id: str) -> AbstractAsyncContextManager[MemoryObjectReceiveStream[Heard]]:
         return self._ear.listen(f"result:{request_id}")
@@ -117,7 +118,7 @@ class RedisSteps:
                 found = await self._run_in(lua.RECLAIM, stream, worker, *values)
                 if found:
                     return _taken(stream, found)
-        waiting, *group = await self._server.run(lua.SUSPECT, (self._base,), GROUP, worker, held, self._lease_ms)
+        waiting, *group = await self._server.run(lua.SUSPECT, (self._base,), GROUP, worker, held, self._lease_ms, slots)
         if waiting:
             return await self._nothing()
         if group:
@@ -131,6 +132,22 @@ class RedisSteps:
 
     async def _new(self, worker: str, streams: Sequence[str], slots: int) -> list[Taken]:
         block_ms = round(min(self._patience_s, self._lease_ms / 3000) * 1000)
+        if len(streams) == 1:
+            return await self._read(worker, streams, slots, block_ms)
+        # COUNT is of each stream: one after the other, or there would be more jobs than slots. None is always first.
+        self._turn = (self._turn + 1) % len(streams)
+        found: list[Taken] = []
+        for stream in (*streams[self._turn :], *streams[: self._turn]):
+            if len(found) < slots:
+                found += await self._read(worker, [stream], slots - len(found), None)
+        if found:
+            return found
+        found = await self._read(worker, streams, slots, block_ms)
+        for more in found[slots:]:  # they came in between
+            await self._run_in(lua.HAND_BACK, more.stream, worker, more.entry, self._lease_ms)
+        return found[:slots]
+
+    async def _read(self, worker: str, streams: Sequence[str], slots: int, block_ms: int | None) -> list[Taken]:
         ids = dict.fromkeys(streams, ">")
         try:
             found = await self._server.taking.xreadgroup(GROUP, worker, cast("Any", ids), slots, block_ms)
