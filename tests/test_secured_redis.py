@@ -413,8 +413,8 @@ async def test_a_worker_process_finishes_its_job_when_it_is_told_to_stop_and_say
             await program.says("takes jobs from inference_queue")
             async with secured.wire("bridge") as bridge, bridge.send(one) as replies:
                 begun = await anext(replies)
-                (row,) = (await here.tandem("workers", "--json", settings=secured.settings("bridge"))).json["workers"]
-                assert (row["engine"], row["state"], row["in_flight"]) == ("echo", "ready", 1)
+                (row,) = (worker for worker in (await bridge.office().figures()).workers if worker.state != "old")
+                assert (row.engine, row.state, row.in_flight) == ("echo", "ready", 1)
                 assert await program.stop() == 0
                 rest = [reply async for reply in replies]
             listed = await here.tandem("dead", "ls", settings=secured.settings("admin"))
