@@ -6,7 +6,7 @@ job that the queue itself has lost is sent again, unless a part of its answer ha
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Literal
 
 import anyio
@@ -117,13 +117,11 @@ async def _replies(
                 return
             lost = replace(_LOST, seq=place.seq + 1, epoch=place.epoch)
         if not hole:
-            data: Heard = None
-            with anyio.move_on_after(SILENCE_S) as silence:
-                data = await heard.receive()
+            data, silent = await _next(heard)
             if data is not None:
                 frames, from_log = (data,), False
                 continue
-            if unnumbered and not silence.cancelled_caught:
+            if unnumbered and not silent:
                 raise QueueDown(
                     "the connection to the queue was lost, and an old worker's answer is not kept: ask again"
                 )
@@ -134,6 +132,15 @@ async def _replies(
         elif not logged.known or (hole and not frames):
             yield lost
             return
+
+
+async def _next(heard: MemoryObjectReceiveStream[Heard]) -> tuple[Heard, bool]:
+    """What is heard next; whether there was nothing but silence."""
+    with suppress(anyio.WouldBlock):  # under load the next frame is here already
+        return heard.receive_nowait(), False
+    with anyio.move_on_after(SILENCE_S):
+        return await heard.receive(), False
+    return None, True
 
 
 def _read(data: bytes) -> tuple[Reply, ...]:

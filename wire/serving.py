@@ -26,6 +26,7 @@ from wire.tasks import background
 FRAME_PIECES = 4
 FRAME_S = 0.025
 _AHEAD = 512  # pieces that a job may be ahead of the queue
+_RUSH = 16
 _PAUSE_S = 0.1
 _BEAT_S = 1.0  # at most; a third of a short lease
 _RECENT = 0.2  # the weight of the latest job in the means
@@ -94,9 +95,9 @@ class Serving:
         taken = Taken(delivery.stream, delivery.entry, b"")
         started = await self.patiently(lambda: self.steps.start(self.name, taken, request_id))
         holding = Holding(self, delivery, started)
-        twice = request_id in self._holds  # the same job under two entries: its answer is under way here
-        if not twice:
-            self._holds[request_id] = holding
+        if before := self._holds.get(request_id):  # the same job under two entries: the later start has the log
+            before.end("lost")
+        self._holds[request_id] = holding
         try:
             with holding.scope:
                 holding.begin(started)
@@ -105,7 +106,7 @@ class Serving:
         finally:
             with anyio.CancelScope(shield=True):
                 await self._close(holding)
-            if not twice:
+            if self._holds.get(request_id) is holding:
                 del self._holds[request_id]
 
     async def _close(self, holding: "Holding") -> None:
@@ -251,7 +252,7 @@ class Holding:
         self._pieces.append(delta)
         if len(self._pieces) == 1 or len(self._pieces) == FRAME_PIECES:
             self._inbox.touch(self)
-        if len(self._pieces) >= FRAME_PIECES:
+        if len(self._pieces) % _RUSH == 0:
             await checkpoint()  # an engine that never waits must not starve the others
         while len(self._pieces) > _AHEAD:
             await self._news.wait()

@@ -15,7 +15,7 @@ from anyio import fail_after
 from anyio.abc import ByteReceiveStream, ByteSendStream, ByteStream, SocketAttribute
 from redis.asyncio import Redis
 
-from wire import Delta, Final, Inbox, Job, QueueDown
+from wire import Delta, Final, Inbox, Job, Metadata, QueueDown, WorkerCard
 from wire.redis import GROUP, RedisWire
 
 Carry = Callable[[bytes, ByteStream, ByteStream], Awaitable[None]]
@@ -510,3 +510,45 @@ async def test_an_address_that_is_none_is_refused_at_once_without_its_password(u
     with pytest.raises(ValueError, match="expected REDIS_URL as redis://") as told:
         RedisWire(url)
     assert "sec" not in str(told.value)
+
+
+async def test_a_job_that_names_a_model_goes_to_its_workers_and_is_refused_where_there_are_none(
+    wire: RedisWire,
+) -> None:
+    job = Job(uuid.uuid4().hex, "why?", metadata=Metadata(model="big"))
+    with fail_after(5):
+        async with wire.attach(WorkerCard("echo", "small")) as small:
+            assert await small.take(1) == []
+            with pytest.raises(QueueDown, match=r"no worker has the model 'big'.*small"):
+                async with wire.send(job):
+                    pass
+            async with wire.attach(WorkerCard("echo", "big")) as big:
+                assert await big.take(1) == []
+                async with wire.send(job) as replies:
+                    assert await small.take(1) == []
+                    await serve(big)
+                    assert "".join([reply.chunk async for reply in replies]) == "ok"
+
+
+async def test_the_same_job_under_two_entries_is_answered_once(wire: RedisWire, redis: Any, key: str) -> None:
+    with fail_after(10):
+        async with wire.attach() as inbox, wire.send(Job("twice", "why?")) as replies:
+            ((_, fields),) = await redis.xrange(key)
+            await redis.xadd(key, fields)
+            one, other = await inbox.take(2)
+
+            async def hold_first(*, task_status: anyio.abc.TaskStatus[None]) -> None:
+                async with inbox.hold(one) as first:
+                    await first.emit(Delta("half, "))
+                    task_status.started()
+                    await anyio.sleep_forever()
+                assert first.ended == "lost"
+
+            async with anyio.create_task_group() as tasks:
+                await tasks.start(hold_first)
+                begun = await anext(replies)
+                async with inbox.hold(other) as second:
+                    assert second.said.text == "half, "
+                    await second.emit(Delta("whole"))
+                    await second.finish(Final())
+            assert begun.chunk + "".join([reply.chunk async for reply in replies]) == "half, whole"

@@ -86,14 +86,18 @@ if ARGV[4] ~= '' then
   if had and redis.call('EXISTS', base .. ':job:' .. had) == 1 then return {'ok', had} end
 end
 local deadline, depth = tonumber(ARGV[5]), redis.call('XLEN', KEYS[1])
-local rate = 0
+local rate, models = 0, {}
 local live = redis.call('ZRANGEBYSCORE', base .. ':workers', now - 2 * tonumber(ARGV[8]), '+inf')
 for _, name in ipairs(live) do
-  local told = redis.call('HMGET', base .. ':worker:' .. name, 'slots', 'mean_s')
-  local n, mean = tonumber(told[1] or '0') or 0, tonumber(told[2] or '0') or 0
-  -- Until its first job has ended nobody knows how fast a worker is.
-  rate = rate + n / (mean > 0 and mean or UNKNOWN_S)
+  local told = redis.call('HMGET', base .. ':worker:' .. name, 'slots', 'mean_s', 'model')
+  local n, mean, model = tonumber(told[1] or '0') or 0, tonumber(told[2] or '0') or 0, told[3] or ''
+  if model ~= '' then models[#models + 1] = model end
+  if KEYS[1] == base or KEYS[1] == base .. ':' .. model then
+    -- Until its first job has ended nobody knows how fast a worker is.
+    rate = rate + n / (mean > 0 and mean or UNKNOWN_S)
+  end
 end
+if #live > 0 and rate == 0 and KEYS[1] ~= base then return {'model', table.concat(models, ', ')} end
 local function busy(why, wait_s)
   count(base, 'refused')
   return {'busy', why, whole(math.max(1, math.min(600, math.ceil(wait_s)))), whole(depth)}

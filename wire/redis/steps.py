@@ -12,7 +12,7 @@ import msgspec
 from anyio.streams.memory import MemoryObjectReceiveStream
 from redis.exceptions import RedisError, ResponseError
 
-from wire import Busy
+from wire import Busy, QueueDown
 from wire.messages import Final, encode_reply
 from wire.redis import lua
 from wire.redis.ear import Ear
@@ -62,6 +62,9 @@ class RedisSteps:
         told = await self._server.run(lua.ADMIT, keys, *values, self._lease_ms, self._kept_ms)
         if told[0] == b"ok":
             return told[1].decode()
+        if told[0] == b"model":
+            model, others = terms.stream.removeprefix(f"{self._base}:"), told[1].decode() or "none"
+            raise QueueDown(f"no worker has the model {model!r}; the models of those that listen: {others}")
         after_s, depth = int(told[2]), int(told[3])
         why = {
             b"depth": f"{depth} jobs are in the queue, which takes {terms.depth} at most",
