@@ -4,18 +4,18 @@ What comes from there was written by other machines: it is shown, never obeyed.
 """
 
 import argparse
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
+from msgspec import to_builtins
 
 from bridge.service import BadInput, Unavailable
 from bridge.settings import Settings, worded
 from bridge.terminal import on_one_line, say, say_json, table
-from wire import Malformed, QueueDown, Unknown
+from wire import Malformed, QueueDown, Unknown, embedding
 from wire.messages import decode_job
 from wire.redis import RedisWire
 from wire.redis.dead import Dead, DeadLetters, NotRetried
@@ -27,30 +27,38 @@ _HEADS = ("WORKER", "STATE", "ENGINE", "MODEL", "JOBS", "TOKENS/S", "FIRST TOKEN
 
 
 async def workers(arguments: argparse.Namespace, settings: Settings) -> None:
-    async with _redis(settings) as wire:
-        queue = await wire.office().figures()
+    async with _wires(settings) as (answering, embeds):
+        queue = await answering.office().figures()
+        other = await embeds.office().figures()
+    embedding_queue = other if other.workers or other.depth or other.dead else None
     if arguments.json:
-        say_json(queue)
+        say_json({**to_builtins(queue), "embedding": to_builtins(embedding_queue)})
         return
-    for line in _queue_in_words(queue):
-        say(on_one_line(line))
-    if queue.workers:
-        say("\n" + table(_HEADS, [_row(worker) for worker in queue.workers]))
-    else:
-        say("workers    none: on the GPU box, `tandem worker` with the same REDIS_URL and REDIS_STREAM_KEY")
+    _say_queue(queue, "`tandem worker`")
+    if embedding_queue:
+        say("")
+        _say_queue(embedding_queue, "`tandem worker --task embed`")
 
 
 async def dead(arguments: argparse.Namespace, settings: Settings) -> None:
-    async with _redis(settings) as wire:
-        letters = wire.dead_letters()
+    async with _wires(settings) as wires:
+        both = [wire.dead_letters() for wire in wires]
         if arguments.action == "ls":
-            _ls(arguments, await letters.latest(arguments.n + 1))
+            found = [one for letters in both for one in await letters.latest(arguments.n + 1)]
+            _ls(arguments, sorted(found, key=lambda one: one.died_ms, reverse=True))
             return
-        one = await letters.find(arguments.id)
+        letters, one = await _found(both, arguments.id)
         if arguments.action == "show":
             _show(arguments, one, await letters.data(one))
         else:
             await _done(arguments, letters, one)
+
+
+async def _found(both: Sequence[DeadLetters], word: str) -> tuple[DeadLetters, Dead]:
+    for letters in both:
+        with suppress(Unknown):
+            return letters, await letters.find(word)
+    raise Unknown(f"no dead job {word!r}: `tandem dead ls` lists them")
 
 
 async def _done(arguments: argparse.Namespace, letters: DeadLetters, one: Dead) -> None:
@@ -67,18 +75,29 @@ async def _done(arguments: argparse.Namespace, letters: DeadLetters, one: Dead) 
 
 
 @asynccontextmanager
-async def _redis(settings: Settings) -> AsyncGenerator[RedisWire]:
-    """As a worker finds it. Raises what a command may."""
-    url = settings.redis_url or "redis://localhost:6379"
+async def _wires(settings: Settings) -> AsyncGenerator[tuple[RedisWire, RedisWire]]:
+    """To the queue of questions and the one of texts to embed, as workers find them. Raises what a command may."""
+    url, key = settings.redis_url or "redis://localhost:6379", settings.redis_stream_key
     with worded():
-        wire = RedisWire(url, settings.redis_stream_key, settings.redis_key, lease_s=settings.lease_s)
+        first, second = (
+            RedisWire(url, one, settings.redis_key, lease_s=settings.lease_s) for one in (key, embedding.queue(key))
+        )
     try:
-        async with wire:
-            yield wire
+        async with first, second:
+            yield first, second
     except QueueDown as error:
         raise Unavailable(str(error)) from error
     except (Unknown, NotRetried) as error:
         raise BadInput(on_one_line(str(error))) from error
+
+
+def _say_queue(queue: Queue, command: str) -> None:
+    for line in _queue_in_words(queue):
+        say(on_one_line(line))
+    if queue.workers:
+        say("\n" + table(_HEADS, [_row(worker) for worker in queue.workers]))
+    else:
+        say(f"workers    none: on the GPU box, {command} with the same REDIS_URL and REDIS_STREAM_KEY")
 
 
 def _queue_in_words(queue: Queue) -> list[str]:
@@ -113,7 +132,7 @@ def _row(worker: Worker) -> tuple[str, ...]:
     )
 
 
-def _ls(arguments: argparse.Namespace, found: tuple[Dead, ...]) -> None:
+def _ls(arguments: argparse.Namespace, found: Sequence[Dead]) -> None:
     listed = found[: arguments.n]
     if arguments.json:
         for one in listed:
@@ -135,7 +154,7 @@ def _show(arguments: argparse.Namespace, one: Dead, data: bytes) -> None:
         job = None
     raw = data.decode(errors="replace")
     if arguments.json:
-        say_json({**_fields(one), "job": msgspec.to_builtins(job) if job else None, "data": None if job else raw})
+        say_json({**_fields(one), "job": to_builtins(job) if job else None, "data": None if job else raw})
         return
     lines = {
         "id": one.id,

@@ -9,7 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.processes import Ended, Place, place
-from wire import Job, WorkerCard
+from wire import Job, WorkerCard, embedding
 from wire.redis import RedisWire
 
 EVIL = "\x1b[2J\x9b31m\u202eab\nquestion   forged"
@@ -83,6 +83,23 @@ async def test_the_queue_and_its_workers_are_told_in_words_and_as_json(
         assert row[heads.index(head) :].startswith(cell), words
 
 
+@pytest.mark.slow
+async def test_the_queue_of_texts_to_embed_is_told_where_it_is_used(
+    here: Place, redis: Any, redis_url: str, key: str, settings: dict[str, str]
+) -> None:
+    assert (await here.tandem("workers", "--json", settings=settings)).json["embedding"] is None
+    other = embedding.queue(key)
+    async with RedisWire(redis_url, other, patience_s=0.05) as wire, wire.attach(WorkerCard("onnx", None, 1)) as inbox:
+        await inbox.take(1)
+        words = tame(await here.tandem("workers", settings=settings))
+    assert f"queue      {key}: 0 waiting" in words and f"queue      {other}: 0 waiting" in words
+    died = await give_up(redis, other)
+    (row,) = (await here.tandem("dead", "ls", "--json", settings=settings)).lines
+    assert (row["id"], row["stream"]) == (died, other)
+    await here.tandem("dead", "retry", died, settings=settings)
+    assert await redis.xlen(other) == 1
+
+
 async def test_a_worker_with_an_evil_name_cannot_write_on_the_operators_terminal(
     here: Place, redis: Any, key: str, settings: dict[str, str]
 ) -> None:
@@ -95,6 +112,7 @@ async def test_a_worker_with_an_evil_name_cannot_write_on_the_operators_terminal
     assert told.json["workers"][0]["engine"] == EVIL
 
 
+@pytest.mark.slow
 async def test_the_dead_are_listed_and_shown_without_obeying_what_they_say(
     here: Place, redis: Any, key: str, settings: dict[str, str]
 ) -> None:
@@ -115,6 +133,7 @@ async def test_the_dead_are_listed_and_shown_without_obeying_what_they_say(
     assert (whole["job"]["prompt"], whole["data"]) == (DATA["prompt"], None)
 
 
+@pytest.mark.slow
 async def test_a_dead_job_is_sent_again_or_dropped_and_a_second_time_is_told_so(
     here: Place, redis: Any, key: str, settings: dict[str, str]
 ) -> None:
@@ -129,7 +148,7 @@ async def test_a_dead_job_is_sent_again_or_dropped_and_a_second_time_is_told_so(
     again = await here.tandem("dead", "drop", second, settings=settings)
     assert (again.status, again.err) == (
         1,
-        f"tandem: no dead job '{second}' at {key}: `tandem dead ls` lists them\n",
+        f"tandem: no dead job '{second}': `tandem dead ls` lists them\n",
     )
 
 
