@@ -102,7 +102,9 @@ class DeadLetters:
         try:
             job = decode_job(data)
         except Malformed as error:
-            raise NotRetried(f"the job {dead.id} cannot be read by any worker: {error}; `tandem dead drop` removes it") from error
+            raise NotRetried(
+                f"the job {dead.id} cannot be read by any worker: {error}; `tandem dead drop` removes it"
+            ) from error
         # Not the stream that the entry names: a worker wrote that, and may have written anything.
         stream = f"{self._base}:{job.metadata.model}" if job.metadata.model else self._base
         keys = (self._base, stream, f"{self._base}:job:{job.request_id}", f"{self._base}:rlog:{job.request_id}")
