@@ -126,3 +126,16 @@ def test_bytes_that_are_no_reply_are_malformed_and_nothing_else(data: bytes) -> 
 def test_a_job_that_json_cannot_carry_is_malformed(job: Job) -> None:
     with pytest.raises(Malformed, match="expected"):
         encode_job(job)
+
+
+def test_a_job_of_ten_megabytes_is_malformed_on_both_sides() -> None:
+    long = "x" * 10_000_000
+    with pytest.raises(Malformed, match="at most 8,000,000 bytes"):
+        encode_job(Job("long", long))
+    with pytest.raises(Malformed, match="at most 8,000,000 bytes"):
+        decode_job(b'{"request_id": "long", "prompt": "' + long.encode() + b'"}')
+
+
+def test_tokens_travel_with_their_text_and_are_left_out_where_there_are_none() -> None:
+    assert decode_replies(encode_reply(Delta("a", 1, 2, (3, 4)))) == (Delta("a", 1, 2, (3, 4)),)
+    assert b"tokens" not in encode_reply(Delta("a", 1, 2))
