@@ -31,13 +31,30 @@ $(VENV)/.tests-installed: $(VENV)/.installed requirements-test.lock
 test: $(VENV)/.tests-installed
 	@$(VENV)/bin/python -m pytest -m "not slow" $(PARALLEL)
 
-test-all: lint $(VENV)/.tests-installed .venv-phoenix/.installed
-	@TANDEM_TEST_PHOENIX_REQUIRED=1 $(VENV)/bin/python -m pytest $(PARALLEL)
+# vLLM's build for processors without a GPU is for Linux on x86-64; elsewhere its tests say that they are skipped.
+VLLM := $(if $(filter Linux-x86_64,$(shell uname -sm | tr ' ' -)),.venv-vllm/.installed)
+
+test-all: lint $(VENV)/.tests-installed .venv-phoenix/.installed $(VLLM)
+	@TANDEM_TEST_PHOENIX_REQUIRED=1 $(if $(VLLM),TANDEM_TEST_VLLM_REQUIRED=1) $(VENV)/bin/python -m pytest $(PARALLEL)
+	@$(if $(VLLM),.venv-vllm/bin/python -m pytest tests/inference_server/test_vllm_engine.py)
 
 # Phoenix is 850 MB and pins much: it has an environment of its own, as on a machine that runs it as a service.
 .venv-phoenix/.installed:
 	@$(PYTHON) -m venv .venv-phoenix
 	@.venv-phoenix/bin/python -m pip install --disable-pip-version-check --quiet "arize-phoenix>=20.26"
+	@touch $@
+
+# 2 GB, and it pins much. Its torch is the one for processors: from PIP_FIND_LINKS where that is set, else from PyTorch.
+# What torch brings for pictures and sound is left out: another build of it would keep vLLM from starting.
+TORCH := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS),--extra-index-url https://download.pytorch.org/whl/cpu --index-strategy unsafe-best-match)
+.venv-vllm/.installed: requirements-vllm.txt pyproject.toml
+	@echo "installing vLLM into .venv-vllm (2 GB, once)"
+	@$(PYTHON) -m venv .venv-vllm
+	@.venv-vllm/bin/python -m pip install --disable-pip-version-check --quiet uv
+	@printf 'torchvision\ntorchaudio\ntorchcodec\ntriton\n' > .venv-vllm/left-out.txt
+	@.venv-vllm/bin/uv pip install --quiet --python .venv-vllm/bin/python $(TORCH) --excludes .venv-vllm/left-out.txt -r requirements-vllm.txt
+	@.venv-vllm/bin/uv pip install --quiet --python .venv-vllm/bin/python --no-deps --editable .
+	@.venv-vllm/bin/python -c 'from vllm import AsyncLLMEngine'
 	@touch $@
 
 $(VENV)/.lint-installed: $(VENV)/.tests-installed requirements-lint.lock
@@ -58,4 +75,4 @@ lock:
 	$(LOCK) --group lint --constraint requirements.lock --output-file requirements-lint.lock
 
 clean:
-	rm -rf $(VENV) .venv-phoenix .tandem .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) .venv-phoenix .venv-vllm .tandem .pytest_cache .ruff_cache .import_linter_cache

@@ -63,6 +63,7 @@ async def measure(place: Path) -> None:
         "enforce_eager": True,
         "max_num_seqs": AT_ONCE,
         "kv_cache_memory_bytes": 256 << 20,
+        "distributed_executor_backend": "uni",
     }
     config = Config(engine_arguments, {"temperature": 0})
     async with redis(place) as url, vllm_engine(config) as engine, queue(engine, url) as queued:

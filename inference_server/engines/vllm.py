@@ -127,11 +127,10 @@ class _Engine:
         while True:
             with anyio.move_on_after(_LOOK_S):  # it may die while it has nothing to do
                 await self._fell.wait()
-            if self._llm.errored:
+            if self._llm.errored or self._fell.is_set():
                 self._down()
                 await self._restart()
                 self._fell = anyio.Event()
-                self._back.set()
 
     def _down(self) -> EngineLost:
         if self._back.is_set():
@@ -238,12 +237,13 @@ class _Engine:
 
     def _params(self, job: Job | None, prompt_tokens: int = 0) -> Any:
         """Of the whole answer, whoever has begun it."""
-        asked = self._sampling | {"output_kind": RequestOutputKind.DELTA}
-        left = self._llm.model_config.max_model_len - prompt_tokens
+        left: int = self._llm.model_config.max_model_len - prompt_tokens
+        wanted: int | None = self._sampling.get("max_tokens")
         if job and job.metadata.max_tokens is not None:
-            asked["max_tokens"] = job.metadata.max_tokens
+            wanted = job.metadata.max_tokens
+        limit = left if wanted is None else min(wanted, left)
         try:
-            return SamplingParams(**asked | {"max_tokens": min(asked.get("max_tokens") or left, left)})
+            return SamplingParams(**self._sampling | {"max_tokens": limit, "output_kind": RequestOutputKind.DELTA})
         except (VLLMError, ValueError, TypeError) as error:
             raise EngineFailed(f"vLLM refuses the job: {_words(error)}", "invalid_job") from error
 

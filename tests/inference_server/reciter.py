@@ -11,10 +11,12 @@ from pathlib import Path
 
 POSITIONS = 2560
 RECITED = 2300  # then the end of the text, for good
-_WORDS = "kiln glaze shelf lathe clamp chisel bench apron ladle spool torch anvil mallet trowel bellows".split()
+_WORDS = """kiln glaze shelf lathe clamp chisel bench apron ladle spool torch anvil mallet trowel bellows crucible
+    window garden river ticket village copper lantern winter bridge market harbour needle blanket pepper orchard mirror
+    thunder saddle basket whistle barrel feather candle ribbon hammer meadow pocket kettle marble button stable"""
 _VERSE = (
-    "Verse {n}. The {one} stands beside the {two}; on day {n} a {three} was lent. "
-    "Öfen kühlen über Nacht. 窯は夜に冷える。🔥🏺 Печь остывает {n} ч. الفرن دافئ. 가마 {n}번 👩‍🏭.\n"
+    "Verse {n}. The {a} and the {b} stand beside a {c}; on day {n} some {d} was lent for the {e}, then a {f}. "
+    "Whose {g}, {h}, {i} or {j} is this? Öfen kühlen. 窯は冷える。🔥 Печь {n} ч. 가마 {n}번 👩‍🏭.\n"
 )
 _TEMPLATE = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}\n{% endfor %}<|assistant|>"
 _SPECIAL = ["<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
@@ -22,8 +24,12 @@ _SPECIAL = ["<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
 
 def text() -> str:
     """More than is recited."""
-    words = [_WORDS[(n * n + n // 5) % len(_WORDS)] for n in range(200)]
-    return "".join(_VERSE.format(n=n, one=words[n], two=words[n + 1], three=words[n + 2]) for n in range(120))
+    words = _WORDS.split()
+    return "".join(_verse(n, words) for n in range(120))
+
+
+def _verse(n: int, words: list[str]) -> str:
+    return _VERSE.format(n=n, **{place: words[(n * 10 + i) % len(words)] for i, place in enumerate("abcdefghij")})
 
 
 def write(folder: Path) -> None:
@@ -36,7 +42,7 @@ def write(folder: Path) -> None:
     bare.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(vocab_size=700, special_tokens=_SPECIAL, initial_alphabet=alphabet)
-    english = "".join(letter for letter in text() if letter.isascii()) + " ".join(_WORDS)
+    english = "".join(letter for letter in text() if letter.isascii()) + _WORDS
     bare.train_from_iterator([english, Path(__file__).read_text("utf-8")], trainer)
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=bare, eos_token="<|end|>", chat_template=_TEMPLATE)
     tokenizer.save_pretrained(folder)
