@@ -377,6 +377,14 @@ async def test_a_right_that_is_missing_is_told_as_that(secured: Secured) -> None
                 await forbidden()
 
 
+async def test_a_channel_that_is_refused_is_not_asked_for_without_a_pause(secured: Secured) -> None:
+    async with secured.wire("worker") as worker:
+        with pytest.raises(QueueDown, match="channels"):
+            await worker.send(job()).__aenter__()
+    async with secured.client("admin") as admin:
+        assert sum(one["count"] for one in await admin.acl_log()) < 10
+
+
 # --- over time
 
 

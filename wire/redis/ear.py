@@ -89,8 +89,11 @@ class Ear:
                         with suppress(*_CUT):  # then `_hear` fails too, and what is listened to is asked for again
                             await pubsub.subscribe(name)
                     await changed.wait()
+                    if refusal := self._refusal:
+                        self._refusal = None
+                        raise self._server.down(refusal) from refusal
         except TimeoutError as error:
-            raise self._server.down(self._refusal or error) from error
+            raise self._server.down(error) from error
 
     async def _unsubscribe(self, name: str) -> None:
         if self._pubsub:
@@ -138,6 +141,8 @@ class Ear:
     async def _again(self) -> None:
         """As long as anybody listens."""
         pause_s = _PAUSE_S
+        if self._refusal:  # it would be refused again at once
+            await anyio.sleep(_LONGEST_PAUSE_S)
         while self._channels:
             try:
                 async with self._opening:
