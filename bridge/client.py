@@ -1,8 +1,7 @@
 """The service as another process has it: over the daemon's HTTP on its Unix socket."""
 
-import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Sequence
-from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
 import httpx
@@ -30,16 +29,6 @@ class _Event(msgspec.Struct):
     is_final: bool = False
     engine: str | None = None
     error: str | None = None
-
-
-def running(socket_path: str) -> bool:
-    """Whether a daemon listens there, a hanging one included. Returns at once."""
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(CONNECT_S)
-        with suppress(OSError):
-            connection.connect(socket_path)
-            return True
-    return False
 
 
 @asynccontextmanager

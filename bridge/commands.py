@@ -14,7 +14,7 @@ from typing import Any, cast
 import anyio
 
 from bridge.citing import current, place
-from bridge.folder import Folder, Held, Unusable, held, holding
+from bridge.folder import Folder, Held, Unusable, held, holding, running
 from bridge.service import Answer, BadInput, Piece, Service, Unavailable
 from bridge.settings import Settings, WrongSetting, load
 from bridge.terminal import printable, say, say_json
@@ -84,7 +84,7 @@ def _leaf(error: BaseException) -> BaseException:
 @asynccontextmanager
 async def _service(settings: Settings) -> AsyncGenerator[Service]:
     """The daemon that holds the index, or the index itself where none runs."""
-    from bridge.client import remote, running
+    from bridge.client import remote
 
     folder = Folder(settings.data)
     patience = _Patience()
@@ -131,7 +131,6 @@ async def _opened(settings: Settings) -> AsyncGenerator[Service]:
 
 
 async def _up(arguments: argparse.Namespace, settings: Settings) -> None:
-    from bridge.client import running
     from bridge.daemon import serve
 
     if arguments.port is not None:
@@ -147,7 +146,7 @@ async def _up(arguments: argparse.Namespace, settings: Settings) -> None:
 
 
 async def _down(arguments: argparse.Namespace, settings: Settings) -> None:
-    from bridge.client import remote, running
+    from bridge.client import remote
 
     folder = Folder(settings.data)
     if not running(str(folder.http_socket)):

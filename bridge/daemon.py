@@ -19,7 +19,6 @@ from bridge.progress import shown
 from bridge.settings import Settings, WrongSetting
 from bridge.tandem import Tandem, opened
 from bridge.traced import traced
-from observability.phoenix import traced_by_phoenix
 from observability.traces import Traces
 
 logger = logging.getLogger("tandem")
@@ -78,6 +77,8 @@ async def _serve(tandem: Tandem, settings: Settings, folder: Folder) -> None:
 @asynccontextmanager
 async def _traced(settings: Settings, private_phoenix: bool) -> AsyncGenerator[Traces]:
     if private_phoenix:
+        from observability.phoenix import traced_by_phoenix  # with httpx, a tenth of a daemon's start
+
         python = settings.phoenix_python or sys.executable
         async with traced_by_phoenix(settings.data, python=python, service="tandem-daemon") as traces:
             yield traces

@@ -4,13 +4,15 @@ import fcntl
 import hashlib
 import json
 import os
+import socket
 import sys
 import tempfile
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+_CONNECT_S = 5.0
 _LONGEST_SOCKET = 90  # bytes: a Unix socket's path ends at about 104, and a temporary name is longer than the name
 
 
@@ -54,6 +56,16 @@ class Folder:
         if found.st_uid != os.getuid() or found.st_mode & 0o077:
             raise Unusable(f"{short} was expected to be a folder that only this user may open; remove it")
         return short
+
+
+def running(socket_path: str) -> bool:
+    """Whether a daemon listens there, a hanging one included. Returns at once."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(_CONNECT_S)
+        with suppress(OSError):
+            connection.connect(socket_path)
+            return True
+    return False
 
 
 def held(folder: Folder) -> bool:

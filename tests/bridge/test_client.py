@@ -9,7 +9,8 @@ import pytest
 from anyio.abc import SocketListener, SocketStream
 
 from bridge import sessions, sse
-from bridge.client import Remote, remote, running
+from bridge.client import Remote, remote
+from bridge.folder import running
 from bridge.service import BadInput, Part, Piece, Service, Unavailable
 from indexer.hits import Found, Summary
 from tests.bridge.fake_service import ANSWER, FRESHNESS, HITS, PIECES, ROWS, STATUS, FakeService, serving
