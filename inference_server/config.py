@@ -98,5 +98,6 @@ def _text(template: object, path: Path) -> str:
 def _hint(name: str, known: Collection[str], elsewhere: str, others: Collection[str]) -> str:
     if name in others:
         return f"{name} stands in the wrong place: {elsewhere}"
-    near = get_close_matches(name, sorted(known), 1, 0.5)
+    begun = [right for right in sorted(known) if right.startswith(name)]  # a name that is cut short
+    near = get_close_matches(name, begun or sorted(known), 1, 0 if begun else 0.5)
     return f"{name} is no key that vLLM knows" + (f"; did you mean {near[0]}?" if near else "")

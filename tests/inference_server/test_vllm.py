@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent.parent
 PYTHON = Path(os.environ.get("TANDEM_TEST_VLLM_PYTHON", ROOT / ".venv-vllm" / "bin" / "python"))
-START_S = 120
+START_S = 300  # two of them on a busy machine
 CONFIG = """
 model: {model}
 served-model-name: reciter
@@ -250,15 +250,15 @@ async def test_a_worker_that_is_told_to_stop_ends_well(place: Place) -> None:
     [
         ("model: m\ngpu_memory: 0.5\n", "gpu_memory is no key that vLLM knows; did you mean gpu_memory_utilization?"),
         ("model: /nowhere/at-all\n", "/nowhere/at-all"),
-        ("model: m\nmax_num_seqs: many\n", "max_num_seqs"),
+        ("model: {model}\nmax_num_seqs: many\n", "max_num_seqs"),
     ],
 )
 async def test_a_worker_that_cannot_start_says_why_in_a_line(
-    python: Path, tmp_path: Path, redis_url: str, config: str, words: str
+    python: Path, folder: Path, tmp_path: Path, redis_url: str, config: str, words: str
 ) -> None:
-    (tmp_path / "config.yaml").write_text(config)
+    (tmp_path / "config.yaml").write_text(config.format(model=folder / "model"))
     async with worker(python, tmp_path, redis_url, uuid.uuid4().hex) as started:
-        with fail_after(60):
+        with fail_after(START_S):
             assert await started.process.wait() == 1
         *_, last = started.log.read_text().splitlines()
         assert last.startswith("tandem: ") and words in last
