@@ -248,7 +248,7 @@ async def test_jobs_that_are_cancelled_leave_the_engine_at_once(engine: Vllm) ->
             for _ in range(SLOTS):
                 await begun[1].receive()
             listening.cancel_scope.cancel()
-    with fail_after(0.5):
+    with fail_after(1):  # for what they had to go it would take seconds
         await answer(engine, ask(max_tokens=1))
     assert running() == 0
 
@@ -320,7 +320,7 @@ def cores() -> Iterator[psutil.Process]:
             yield child
 
 
-async def test_a_job_under_which_the_engine_dies_goes_on_and_one_that_kills_it_thrice_is_given_up(
+async def test_a_job_goes_on_when_its_engine_has_died_and_one_that_kills_it_thrice_is_given_up(
     model: Path, tokenizer: Any
 ) -> None:
     job, others = ask(7, max_tokens=400), set(cores())
@@ -337,19 +337,15 @@ async def test_a_job_under_which_the_engine_dies_goes_on_and_one_that_kills_it_t
                             core.send_signal(signal.SIGKILL)
         return Said(said.text + text_of(deltas), said.tokens + all_tokens(deltas)), lost.value
 
-    async def killed(engine: Vllm, said: Said) -> Said:
-        said, lost = await until_killed(engine, said)
-        with fail_after(90):
-            await lost.back.wait()
-        return said
-
     async with vllm_engine(config(model)) as engine:
-        said = await killed(engine, await killed(engine, Said()))
-        rest, _ = await answer(engine, job, said)
-        assert said.text + text_of(rest) == recital(tokenizer, prompt_tokens(tokenizer, job), 400)
         said = Said()
-        for _ in range(DEATHS):
-            said = await killed(engine, said)
+        for death in range(1, DEATHS + 1):
+            said, lost = await until_killed(engine, said)
+            assert recital(tokenizer, prompt_tokens(tokenizer, job), 400).startswith(said.text)
+            if death < DEATHS:
+                with fail_after(300):
+                    await lost.back.wait()
+        assert len(said.tokens) > 40 * DEATHS
         with pytest.raises(EngineFailed, match="3 times under this question") as failed:
             await answer(engine, job, said)
         assert failed.value.code == "poison"
