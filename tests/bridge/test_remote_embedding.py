@@ -1,8 +1,10 @@
 """Batches through a real queue: what is asked of the workers, what becomes of their answers, who is waited for."""
 
+import tempfile
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -14,12 +16,14 @@ from redis.asyncio import Redis
 
 from bridge.remote_embedding import Batches, embedding_workers, has_twin
 from bridge.settings import Settings
+from bridge.tandem import opened
 from indexer.embed import EmbedderAway, EmbedderUnusable
 from indexer.embed.remote import Stumbled
 from inference_server.engines import Generate
 from inference_server.engines.echo import echo
 from inference_server.engines.embed import Embed, embedding
 from inference_server.worker import work
+from observability.traces import Off
 from tests.indexer.embedders import WordEmbedder
 from tests.processes import until
 from wire import Job, Reply, Said, Wire
@@ -189,6 +193,38 @@ async def test_the_queue_is_the_promised_one_and_keeps_no_vectors_for_long(tmp_p
         kept = [await redis.pttl(name) for name in await redis.keys(f"{key}:*:embed-*")]
         assert len(kept) == 2
         assert all(0 < left_ms <= 60_000 for left_ms in kept), "vectors fill a Redis"
+
+
+async def test_an_index_of_a_model_that_only_workers_have_is_searched_without_them_and_left_behind(
+    redis_url: str,
+) -> None:
+    key = f"test-{uuid.uuid4().hex}"
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        notes, data = Path(folder, "notes"), Path(folder, "data")
+        notes.mkdir()
+        for n, text in enumerate(TEXTS[:5]):
+            (notes / f"{n}.txt").write_text(text)
+        settings = Settings(
+            data,
+            redis_url=redis_url,
+            redis_stream_key=key,
+            embed="remote",
+            embedding_model="someone/words",
+            engine="extractive",
+        )
+        wire = RedisWire(redis_url, f"{key}:embedding_queue", patience_s=0.05)
+        async with wire, worker(wire, words(WordEmbedder())), opened(settings, Off()) as tandem:
+            assert (await tandem.index([str(notes)])).embedded_chunks == 5
+            assert (await tandem.search("lantern3")).degraded == ()
+        async with opened(settings, Off()) as tandem:
+            assert (await tandem.status()).embedding == "remote:someone/words@d1g5:64"
+            assert (await tandem.index([])).unchanged == 5
+            found = await tandem.search("lantern3")
+            assert Path(found.hits[0].path).name == "3.txt"
+            assert any("--task embed" in words for words in found.degraded)
+        async with opened(replace(settings, embed="onnx", embedding_model="all-MiniLM-L6-v2"), Off()) as tandem:
+            assert tandem.indexer.index.embedder.signature == "remote:someone/words@d1g5:64"
+            assert await tandem.grown() == 5
 
 
 async def test_no_address_is_a_setting_that_is_missing(tmp_path: Path) -> None:
