@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+from anyio.streams.buffered import BufferedByteReceiveStream
 from vllm.sampling_params import RequestOutputKind, SamplingParams
 
 from inference_server.config import Config
@@ -71,11 +72,15 @@ async def measure(place: Path) -> None:
         kinds = {"direct": alone, "queued": queued}
         firsts: dict[str, list[float]] = {kind: [] for kind in kinds}
         rates: dict[str, list[float]] = {kind: [] for kind in kinds}
+        spent: dict[str, list[float]] = {kind: [] for kind in kinds}
         for measured in (False, *[True] * ROUNDS):  # the first warms up
             for kind, ask in kinds.items():
                 first = await ask(1, FIRSTS // ROUNDS + 1, 8)
+                cpu_s = time.process_time()
                 load = await ask(AT_ONCE, 1, TOKENS)
+                cpu_s = time.process_time() - cpu_s
                 if measured:
+                    spent[kind].append(cpu_s / load["tokens"])
                     firsts[kind] += first["firsts_s"]
                     rates[kind].append(load["tokens"] / load["wall_s"])
     first_ms = {kind: statistics.median(of) * 1000 for kind, of in firsts.items()}
@@ -89,6 +94,9 @@ async def measure(place: Path) -> None:
         "tokens_per_s_direct": round(rate["direct"]),
         "tokens_per_s_queued": round(rate["queued"]),
         "tokens_per_s_ratio": round(rate["queued"] / rate["direct"], 3),
+        # Of the process that has the engine: what others do on the machine moves it little.
+        "cpu_us_per_token_direct": round(statistics.median(spent["direct"]) * 1e6),
+        "cpu_us_per_token_queued": round(statistics.median(spent["queued"]) * 1e6),
         "ratios_of_neighbours": sorted(round(share, 3) for share in shares),
     }
     print(json.dumps(result))
@@ -138,7 +146,7 @@ async def queue(engine: Vllm, url: str) -> AsyncGenerator[Callable[[int, int, in
     ):
         assert process.stdin and process.stdout
         tasks.start_soon(partial(work, wire, engine.generate, slots=AT_ONCE, stopped=stopped, engine="vllm"))
-        told = anyio.streams.buffered.BufferedByteReceiveStream(process.stdout)
+        told = BufferedByteReceiveStream(process.stdout)
 
         async def ask(*words: int) -> dict[str, Any]:
             assert process.stdin
