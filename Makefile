@@ -36,7 +36,7 @@ VLLM := $(if $(filter Linux-x86_64,$(shell uname -sm | tr ' ' -)),.venv-vllm/.in
 
 test-all: lint $(VENV)/.tests-installed .venv-phoenix/.installed $(VLLM)
 	@TANDEM_TEST_PHOENIX_REQUIRED=1 $(if $(VLLM),TANDEM_TEST_VLLM_REQUIRED=1) $(VENV)/bin/python -m pytest $(PARALLEL)
-	@$(if $(VLLM),.venv-vllm/bin/python -m pytest tests/inference_server/test_vllm_engine.py)
+	@$(if $(VLLM),.venv-vllm/bin/python -m pytest tests/inference_server/test_vllm_engine.py tests/inference_server/test_vllm_embed.py)
 
 # Phoenix is 850 MB and pins much: it has an environment of its own, as on a machine that runs it as a service.
 .venv-phoenix/.installed:
