@@ -18,7 +18,7 @@ from wire.redis import RedisWire
 pytestmark = pytest.mark.slow
 
 LEASE_S = 1.0
-WORDS = " ".join(f"word{n}" for n in range(80))
+WORDS = " ".join(f"word{n}" for n in range(400))
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ async def wire(redis_url: str, key: str) -> AsyncIterator[RedisWire]:
 @asynccontextmanager
 async def worker(here: Place, redis_url: str, key: str, *more: str) -> AsyncGenerator[Program]:
     settings = {"REDIS_URL": redis_url, "REDIS_STREAM_KEY": key, "TANDEM_LEASE_S": str(LEASE_S)}
-    async with here.program("worker", "--engine", "echo", "--tokens-per-second", "40", *more, settings=settings) as one:
+    async with here.program("worker", "--engine", "echo", "--tokens-per-second", "60", *more, settings=settings) as one:
         await one.says("takes jobs from")
         yield one
 

@@ -31,12 +31,19 @@ class Merge:
     """Where a reader stands in an answer: at `seq` of `epoch`."""
 
     def __init__(self, epoch: int = 0, seq: int = 0) -> None:
-        self.epoch, self.seq = epoch, seq
+        self.epoch: int = epoch
+        self.seq: int = seq
+        self.unnumbered = False
 
     def take(self, reply: Reply) -> Literal["next", "old", "hole", "ahead"]:
-        """What a reply is to this reader; "ahead": the log knows less than was read."""
-        if not reply.seq or (isinstance(reply, Final) and reply.error):
-            return "next"  # of a peer that does not number; an error ends an answer wherever it stands
+        """What a reply is to this reader; "ahead": it is of a text that does not go on from what was read."""
+        if isinstance(reply, Final) and reply.error:
+            return "next"  # an error ends an answer wherever it stands
+        if not reply.seq:  # of an old worker; it is not joined to what another says of the same job
+            self.unnumbered = self.unnumbered or not self.seq
+            return "old" if self.seq else "next"
+        if self.unnumbered:
+            return "ahead"
         if reply.epoch < self.epoch or (reply.epoch == self.epoch and reply.seq <= self.seq):
             return "old"
         if reply.seq <= self.seq:
@@ -61,7 +68,9 @@ async def sending(steps: Steps, job: Job, stream: str, depth: int, quota: int) -
     async with steps.listen(job.request_id) as heard:
         request_id = await steps.admit(job.request_id, data, terms)
         if request_id == job.request_id:
-            async with aclosing(_replies(steps, job.request_id, heard, Merge(), stream, admit)) as replies:
+            # It may have been there before, even answered. The worker is not kept waiting by this look.
+            logged = await steps.read(request_id, (0, 0))
+            async with aclosing(_replies(steps, request_id, heard, Merge(), stream, admit, logged)) as replies:
                 yield replies
             return
     async with resuming(steps, request_id, (0, 0), stream) as replies:
@@ -111,7 +120,7 @@ async def _replies(
                 continue
             begun, unnumbered = True, not reply.seq
             if isinstance(reply, Final) and unnumbered:
-                await steps.trim(stream)
+                await steps.trim(stream, request_id)
             yield reply
             if isinstance(reply, Final):
                 return

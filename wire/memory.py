@@ -122,8 +122,9 @@ class MemorySteps:
             return False
         kept.cancelled = True
         self._publish("", request_id.encode())
-        if not kept.epoch:
+        if request_id in self._waiting:
             self._waiting.remove(request_id)
+            kept.epoch += 1
             self._write(request_id, kept, 1, final)
             kept.done = time.monotonic()
         return True
@@ -131,7 +132,7 @@ class MemorySteps:
     async def workers(self) -> int:
         return self.attached
 
-    async def trim(self, stream: str) -> None: ...
+    async def trim(self, stream: str, request_id: str) -> None: ...
 
     async def take(self, worker: str, streams: Sequence[str], slots: int, held: int) -> list[Taken]:
         with anyio.move_on_after(self._patience_s):

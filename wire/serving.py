@@ -46,15 +46,15 @@ async def serving(
     steps: Steps, streams: Sequence[str], card: WorkerCard, lease_s: float, leave_s: float
 ) -> AsyncGenerator["Serving"]:
     inbox = Serving(steps, streams, card, lease_s)
-    async with background() as tasks:
-        tasks.start_soon(inbox.flush)
-        tasks.start_soon(inbox.beat)
-        tasks.start_soon(inbox.hear_cancels)
-        try:
+    try:
+        async with background() as tasks:
+            tasks.start_soon(inbox.flush)
+            tasks.start_soon(inbox.beat)
+            tasks.start_soon(inbox.hear_cancels)
             yield inbox
-        finally:
-            with anyio.move_on_after(leave_s, shield=True), suppress(QueueDown):
-                await inbox.leave()
+    finally:  # after its last beat, which would say that it lives
+        with anyio.move_on_after(leave_s, shield=True), suppress(QueueDown):
+            await inbox.leave()
 
 
 class Serving:
@@ -64,7 +64,9 @@ class Serving:
         self.steps, self.name = steps, f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self._streams, self._card, self._lease_s = streams, card, lease_s
         self._holds: dict[str, Holding] = {}
+        self._coming: set[str] = set()  # entries that were taken and are not held yet
         self._waiting: dict[str, Holding] = {}  # with something to send
+        self.flushes = True
         self._touched, self._beat_now = anyio.Event(), anyio.Event()
         self._joined = False
         self._draining = False
@@ -76,9 +78,10 @@ class Serving:
             await self._one_beat()  # who takes is known by name before
             self._joined = True
         deliveries: list[Delivery] = []
-        for taken in await self.steps.take(self.name, self._streams, slots, len(self._holds)):
+        for taken in await self.steps.take(self.name, self._streams, slots, len(self._holds) + len(self._coming)):
             try:
                 deliveries.append(Delivery(decode_job(taken.data), taken.stream, taken.entry))
+                self._coming.add(taken.entry)
             except Malformed as error:
                 await self._bury(taken, error)
         return deliveries
@@ -87,15 +90,17 @@ class Serving:
         logger.warning("job entry %s refused: %s", taken.entry, error)
         final = Final(error=f"the job cannot be read: {error}", error_code="invalid_job", seq=1)
         request_id = request_id_of(taken.data)
-        await self.steps.bury(self.name, taken, str(error), request_id, encode_reply(final))
+        with suppress(QueueDown):  # then it lapses, and is buried later
+            await self.steps.bury(self.name, taken, str(error), request_id, encode_reply(final))
 
     @asynccontextmanager
     async def hold(self, delivery: Delivery) -> AsyncGenerator["Holding"]:
         request_id = delivery.job.request_id
         taken = Taken(delivery.stream, delivery.entry, b"")
-        started = await self.patiently(lambda: self.steps.start(self.name, taken, request_id))
+        started = await self._start(taken, request_id)
         holding = Holding(self, delivery, started)
-        if before := self._holds.get(request_id):  # the same job under two entries: the later start has the log
+        before = self._holds.get(request_id)
+        if before and started.epoch:  # the same job under two entries: the later start has the log
             before.end("lost")
         self._holds[request_id] = holding
         try:
@@ -108,6 +113,16 @@ class Serving:
                 await self._close(holding)
             if self._holds.get(request_id) is holding:
                 del self._holds[request_id]
+
+    async def _start(self, taken: Taken, request_id: str) -> Started:
+        """Goes to its end: a job that was started and not held would look as if its worker had died."""
+        started = Started("lost")
+        with anyio.CancelScope(shield=True):
+            try:
+                started = await self.patiently(lambda: self.steps.start(self.name, taken, request_id))
+            finally:
+                self._coming.discard(taken.entry)
+        return started
 
     async def _close(self, holding: "Holding") -> None:
         if holding.ended in _ENDS:
@@ -131,6 +146,14 @@ class Serving:
 
     async def flush(self) -> None:
         """Sends frames as they fall due."""
+        try:
+            await self._flush()
+        finally:
+            self.flushes = False
+            for holding in self._holds.values():
+                holding.drop()
+
+    async def _flush(self) -> None:
         while True:
             now = anyio.current_time()
             self._waiting = {name: one for name, one in self._waiting.items() if one.has_more}
@@ -192,7 +215,7 @@ class Serving:
                     async for request_id in heard:
                         if request_id is None:
                             self._beat_now.set()  # a call may have been missed; the flags are still there
-                        elif holding := self._holds.get(request_id.decode()):
+                        elif holding := self._holds.get(request_id.decode(errors="replace")):
                             holding.end("cancelled")
             await anyio.sleep(_BEAT_S)
 
@@ -247,6 +270,8 @@ class Holding:
             self.ended = "deadline"
 
     async def emit(self, delta: Delta) -> None:
+        if not delta.chunk.isascii():
+            delta.chunk.encode()  # half a surrogate pair costs this job, not the frame that all jobs share
         if not self._pieces:
             self.since = anyio.current_time()
         self._pieces.append(delta)
@@ -260,12 +285,17 @@ class Holding:
     async def finish(self, final: Final) -> None:
         if self.ended:  # what it said last is not waited for
             self._pieces.clear()
-        while self.has_more and self.ended != "lost":
+        while self.has_more and self.ended != "lost" and self._inbox.flushes:
             self._inbox.touch(self)
             await self._news.wait()
         if self.ended in ("lost", "finished"):
             return
-        data = encode_reply(replace(final, seq=self._next, epoch=self._epoch))
+        final = replace(final, seq=self._next, epoch=self._epoch)
+        try:
+            data = encode_reply(final)
+        except Malformed as error:
+            final = replace(final, error=f"the engine's last words: {error}", error_code="engine", finish_reason=None)
+            data = encode_reply(final)
         frame = self.frame_of(data)
         try:
             ours = await self._inbox.patiently(lambda: self._inbox.steps.finish(self._inbox.name, frame), self)
@@ -313,6 +343,12 @@ class Holding:
         if not ours:
             self.end("lost")
         return pieces
+
+    def drop(self) -> None:
+        """Nobody sends any more."""
+        self._pieces.clear()
+        self._sending = None
+        self._tell()
 
     def _tell(self) -> None:
         self._news.set()

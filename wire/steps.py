@@ -120,8 +120,8 @@ class Steps(Protocol):
 
     async def workers(self) -> int: ...
 
-    async def trim(self, stream: str) -> None:
-        """Drops entries that a worker has acknowledged and not deleted."""
+    async def trim(self, stream: str, request_id: str) -> None:
+        """An old worker has ended its job: what it acknowledged and did not delete goes."""
         ...
 
     # --- the worker's

@@ -343,7 +343,7 @@ async def test_readers_that_give_up_at_any_moment_cost_no_connection_and_disturb
                     tasks.start_soon(give_up_after, n)
             await redis.publish("result:steady", '{"chunk": "still here"}')
             assert await anext(steady) == Delta("still here")
-        async with wire.attach() as inbox:
+        async with wire.attach(WorkerCard(slots=200)) as inbox:
             while await inbox.take(200):
                 pass
             assert await answer(wire, inbox) == "ok"

@@ -24,6 +24,7 @@ from wire import (
     Turn,
     Unknown,
     Wire,
+    WorkerCard,
 )
 
 DEPTH = 60  # of the wires of these tests
@@ -100,7 +101,7 @@ async def test_fifty_answers_at_once_do_not_mix(wire: Wire) -> None:
 
     answers: dict[str, str] = {}
     with fail_after(5):
-        async with wire.attach() as inbox, anyio.create_task_group() as tasks:
+        async with wire.attach(WorkerCard(slots=50)) as inbox, anyio.create_task_group() as tasks:
             for n in range(50):
                 tasks.start_soon(ask, f"<{n}>")
             taken = 0

@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from typing import Self
 
 from wire import NOBODY, Inbox, WorkerCard, asking
-from wire.messages import Job, Reply
+from wire.messages import Job, Malformed, Reply
 from wire.redis.dead import DeadLetters
 from wire.redis.ear import Ear
 from wire.redis.office import Office
@@ -20,6 +20,11 @@ from wire.redis.steps import GROUP, RedisSteps
 from wire.serving import serving
 from wire.steps import KEPT_MS
 from wire.tasks import background
+
+# Names of keys below the stream's: no model's.
+_OURS = frozenset(
+    ("job", "rlog", "cancel", "ctl", "workers", "worker", "held", "suspects", "draining", "inflight", "idem")
+) | {"inference_dead", "counters"}
 
 __all__ = ["GROUP", "RedisWire"]
 
@@ -65,6 +70,8 @@ class RedisWire:
 
     def send(self, job: Job) -> AbstractAsyncContextManager[AsyncIterator[Reply]]:
         model = job.metadata.model
+        if model and model.split(":")[0] in _OURS:
+            raise Malformed(f"expected the name of a model, found {model!r}, which the queue uses itself")
         stream = f"{self._key}:{model}" if model else self._key
         return asking.sending(self.steps, job, stream, self._depth, self._quota)
 

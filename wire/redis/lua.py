@@ -72,7 +72,22 @@ local function bury(base, stream, group, entry, data, reason, id, final, who)
 end
 """
 
-# KEYS: stream, base, job. ARGV: id, data, client, idem, deadline, depth, quota, lease, ttl
+# A worker's name goes from the group of each stream, or from none while a job is in it. `at`: where in ARGV they begin.
+_GONE = """
+local function forget(base, group, name, at)
+  for i = at, #ARGV do
+    local told = redis.pcall('XPENDING', ARGV[i], group, '-', '+', 1, name)
+    if not told.err and #told > 0 then return 0 end
+  end
+  for i = at, #ARGV do redis.pcall('XGROUP', 'DELCONSUMER', ARGV[i], group, name) end
+  redis.call('ZREM', base .. ':workers', name)
+  redis.call('DEL', base .. ':worker:' .. name, base .. ':held:' .. name)
+  return 1
+end
+"""
+
+# KEYS: stream, base, job. ARGV: id, data, client, idem, deadline, depth, quota, lease, ttl, how long a
+# reader waits
 ADMIT = Step(
     _TOOLS
     + """
@@ -104,7 +119,8 @@ local function busy(why, wait_s)
 end
 local wait_s = rate > 0 and depth / rate or 0
 if tonumber(ARGV[6]) > 0 and depth >= tonumber(ARGV[6]) then return busy('depth', wait_s > 0 and wait_s / 2 or 5) end
-if rate > 0 and wait_s * 1000 > 0.7 * deadline then return busy('late', wait_s - 0.5 * deadline / 1000) end
+local patience = 0.7 * math.min(deadline, tonumber(ARGV[10]))
+if rate > 0 and wait_s * 1000 > patience then return busy('late', wait_s - 0.7 * patience / 1000) end
 if client ~= '' then
   local mine = base .. ':inflight:' .. client
   redis.call('ZREMRANGEBYSCORE', mine, '-inf', now)
@@ -154,6 +170,7 @@ local now = now_ms()
 local told = redis.call('HMGET', KEYS[3], 'done', 'epoch', 'deadline', 'entry')
 if told[1] then
   drop(KEYS[1], group, entry)
+  redis.call('HDEL', base .. ':held:' .. me, entry)
   return {{'done'}}
 end
 local deadline = tonumber(told[3])
@@ -224,6 +241,7 @@ local worker = base .. ':worker:' .. me
 redis.call('ZADD', base .. ':workers', now_ms(), me)
 for name, value in pairs(cjson.decode(ARGV[4])) do redis.call('HSET', worker, name, value) end
 redis.call('PEXPIRE', worker, ARGV[3])
+redis.call('PEXPIRE', base .. ':held:' .. me, 86400000)
 local lost, cancelled = {}, {}
 for i = 5, #ARGV, 3 do
   local stream, entry, id = ARGV[i], ARGV[i + 1], ARGV[i + 2]
@@ -262,95 +280,105 @@ return 1
 )
 
 # What lapsed becomes ours, or suspect. KEYS: stream, base. ARGV: group, consumer, lease, how many, how long an old
-# worker may be silent, final of a job given up, reason
+# worker may be silent, final of a job given up, reason, then the streams that we serve
 RECLAIM = Step(
     _TOOLS
+    + _GONE
     + f"""
 local stream, base, group, me = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
 local now, lease, free = now_ms(), tonumber(ARGV[3]), tonumber(ARGV[4])
 local lapsed = redis.pcall('XPENDING', stream, group, 'IDLE', lease, '-', '+', 1000)
 if lapsed.err then return {{}} end
-local claimed, died, whose = {{}}, {{}}, {{}}
+local claimed, died = {{}}, {{}}
 local function claim(entry)
   if free <= 0 then return end
   free = free - 1
   local got = redis.call('XCLAIM', stream, group, me, 0, entry)[1]
   if got then claimed[#claimed + 1] = got else redis.call('XACK', stream, group, entry) end
 end
+-- Of a worker that does not beat: its job has the time that it was admitted for.
+local function is_late(entry)
+  local deadline = tonumber(string.match(entry, '^(%d+)')) + tonumber(ARGV[5])
+  local kept = redis.call('XRANGE', stream, entry, entry)[1]
+  local read, job = pcall(cjson.decode, kept and kept[2][2] or '')
+  if read and type(job) == 'table' and type(job.request_id) == 'string' then
+    deadline = tonumber(redis.call('HGET', base .. ':job:' .. job.request_id, 'deadline') or deadline)
+  end
+  return now >= deadline
+end
 for _, one in ipairs(lapsed) do
   local entry, owner = one[1], one[2]
+  local beat = tonumber(redis.call('ZSCORE', base .. ':workers', owner) or nil)
   if owner == '{HANDED_BACK}' then
     claim(entry)
-  elseif owner ~= '{SUSPECTS}' and owner ~= me then
-    if not redis.call('ZSCORE', base .. ':workers', owner) then
-      -- An old worker: it does not beat, so it has as long as its reader waits.
-      if one[3] >= tonumber(ARGV[5]) then claim(entry) end
-    else
-      local id = redis.call('HGET', base .. ':held:' .. owner, entry)
-      if not id then
-        claim(entry)
-      else
-        if not died[owner] then
-          died[owner] = {{}}
-          whose[#whose + 1] = owner
-        end
-        table.insert(died[owner], {{entry, id}})
-      end
-    end
-  end
-end
-local function suspect(some)
-  if #some == 0 then return end
-  local names = {{stream}}
-  for _, one in ipairs(some) do
-    names[#names + 1] = one[1]
-    names[#names + 1] = one[2]
-  end
-  redis.call('RPUSH', base .. ':suspects', cjson.encode(names))
-end
-for _, owner in ipairs(whose) do
-  local jobs = died[owner]
-  for _, one in ipairs(jobs) do
-    redis.call('HDEL', base .. ':held:' .. owner, one[1])
-    redis.call('XCLAIM', stream, group, '{SUSPECTS}', 0, one[1], 'JUSTID')
-  end
-  if #jobs == 1 then
-    local entry, id = jobs[1][1], jobs[1][2]
-    local deaths = redis.call('HINCRBY', base .. ':job:' .. id, 'failures', 1)
-    if deaths >= {DEATHS} then
-      local kept = redis.call('XRANGE', stream, entry, entry)[1]
-      bury(base, stream, group, entry, kept and kept[2][2] or '', ARGV[7], id, ARGV[6], owner)
-    else
-      suspect(jobs)
-    end
+  elseif owner == '{SUSPECTS}' then
+    -- It waits for a worker of its own.
+  elseif not beat then
+    if is_late(entry) then claim(entry) end
+  elseif owner == me or now - beat < lease or redis.call('HEXISTS', base .. ':held:' .. owner, entry) == 0 then
+    -- Lost by a worker that lives, or never begun: nobody died of it.
+    if free > 0 then redis.call('HDEL', base .. ':held:' .. owner, entry) end
+    claim(entry)
   else
-    local half, rest = {{}}, {{}}
-    for i, one in ipairs(jobs) do table.insert(i <= #jobs / 2 and half or rest, one) end
-    suspect(half)
-    suspect(rest)
+    died[owner] = true
+  end
+end
+local function suspect(stream, jobs, from, to)
+  local names = {{stream}}
+  for i = from, to do
+    names[#names + 1] = jobs[i][1]
+    names[#names + 1] = jobs[i][2]
+  end
+  if #names > 1 then redis.call('RPUSH', base .. ':suspects', cjson.encode(names)) end
+end
+for owner, _ in pairs(died) do
+  -- All that it had, of whatever stream and however long ago begun: it died of one of them.
+  local held, of, total = redis.call('HGETALL', base .. ':held:' .. owner), {{}}, 0
+  redis.call('DEL', base .. ':held:' .. owner)
+  for i = 1, #held, 2 do
+    local from = redis.call('HGET', base .. ':job:' .. held[i + 1], 'stream') or stream
+    if #redis.call('XCLAIM', from, group, '{SUSPECTS}', 0, held[i], 'JUSTID') > 0 then
+      of[from] = of[from] or {{}}
+      table.insert(of[from], {{held[i], held[i + 1]}})
+      total = total + 1
+    end
+  end
+  for from, jobs in pairs(of) do
+    table.sort(jobs, function(a, b) return a[1] < b[1] end)
+    local deaths = total == 1 and redis.call('HINCRBY', base .. ':job:' .. jobs[1][2], 'failures', 1) or 0
+    if deaths >= {DEATHS} then
+      local entry, id = jobs[1][1], jobs[1][2]
+      local kept = redis.call('XRANGE', from, entry, entry)[1]
+      bury(base, from, group, entry, kept and kept[2][2] or '', ARGV[7], id, ARGV[6], owner)
+    else
+      local half = math.floor(#jobs / 2)
+      suspect(from, jobs, 1, half)
+      suspect(from, jobs, half + 1, #jobs)
+    end
   end
 end
 -- A worker that is gone leaves its name with its last job.
 for _, name in ipairs(redis.call('ZRANGEBYSCORE', base .. ':workers', '-inf', now - 3 * lease, 'LIMIT', 0, 20)) do
-  if redis.call('EXISTS', base .. ':held:' .. name) == 0 then
-    local pending = redis.call('XPENDING', stream, group, '-', '+', 1, name)
-    if #pending == 0 then
-      redis.call('XGROUP', 'DELCONSUMER', stream, group, name)
-      redis.call('ZREM', base .. ':workers', name)
-    end
-  end
+  if redis.call('EXISTS', base .. ':held:' .. name) == 0 then forget(base, group, name, 8) end
 end
 return claimed
 """
 )
 
-# Jobs that died together, for a worker that has nothing else. KEYS: base. ARGV: group, consumer, held, lease, how many.
-# Answers {{how many groups wait for us}}, or {{0, stream, entries}}.
+# Jobs that died together, for a worker that has nothing else. KEYS: base. ARGV: group, consumer, held, lease, how many,
+# then the streams that we serve. Answers {how many groups wait for us}, or {0, stream, entries}.
 SUSPECT = Step(
     _TOOLS
     + """
 local base, group, me = KEYS[1], ARGV[1], ARGV[2]
-local waiting = redis.call('LLEN', base .. ':suspects')
+local serves, waiting, first = {}, 0, nil
+for i = 6, #ARGV do serves[ARGV[i]] = true end
+for _, one in ipairs(redis.call('LRANGE', base .. ':suspects', 0, 200)) do
+  if serves[cjson.decode(one)[1]] then
+    waiting = waiting + 1
+    first = first or one
+  end
+end
 if waiting == 0 then return {0} end
 local now, draining = now_ms(), base .. ':draining'
 redis.call('ZREMRANGEBYSCORE', draining, '-inf', now)
@@ -361,7 +389,8 @@ if tonumber(ARGV[3]) > 0 then
   return {waiting}
 end
 redis.call('ZREM', draining, me)
-local names = cjson.decode(redis.call('LPOP', base .. ':suspects'))
+redis.call('LREM', base .. ':suspects', 1, first)
+local names = cjson.decode(first)
 local got, rest, last = {}, {names[1]}, math.min(#names, 1 + 2 * tonumber(ARGV[5]))
 for i = last + 1, #names do rest[#rest + 1] = names[i] end
 if #rest > 1 then redis.call('RPUSH', base .. ':suspects', cjson.encode(rest)) end
@@ -378,22 +407,20 @@ return {0, names[1], got}
 """
 )
 
-# KEYS: stream, base. ARGV: group, consumer
+# KEYS: base. ARGV: group, consumer, then the streams that it served
 LEAVE = Step(
     _TOOLS
+    + _GONE
     + """
-local told = redis.pcall('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[2])
-if told.err or #told > 0 then return 0 end
-redis.pcall('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2])
-redis.call('ZREM', KEYS[2] .. ':workers', ARGV[2])
-redis.call('DEL', KEYS[2] .. ':worker:' .. ARGV[2], KEYS[2] .. ':held:' .. ARGV[2])
-return 1
+return forget(KEYS[1], ARGV[1], ARGV[2], 3)
 """
 )
 
-# Entries that were acknowledged and not deleted. KEYS: stream. ARGV: group
+# An old worker has ended its job: what it acknowledged and did not delete. KEYS: stream, base. ARGV: group, id
 TRIM = Step(
-    """
+    _TOOLS
+    + """
+if redis.call('EXISTS', KEYS[2] .. ':job:' .. ARGV[2]) == 1 then settle(KEYS[2], ARGV[2], 'done') end
 local pending = redis.pcall('XPENDING', KEYS[1], ARGV[1])
 if pending.err then return 0 end
 local first = pending[2]

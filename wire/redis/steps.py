@@ -59,7 +59,7 @@ class RedisSteps:
     async def admit(self, request_id: str, data: bytes, terms: Terms) -> str:
         keys = (terms.stream, self._base, self._job(request_id))
         values = (request_id, data, terms.client, terms.idem, terms.deadline_ms, terms.depth, terms.quota)
-        told = await self._server.run(lua.ADMIT, keys, *values, self._lease_ms, self._kept_ms)
+        told = await self._server.run(lua.ADMIT, keys, *values, self._lease_ms, self._kept_ms, self._silence_ms)
         if told[0] == b"ok":
             return told[1].decode()
         if told[0] == b"model":
@@ -102,8 +102,8 @@ class RedisSteps:
         old = [one for one in consumers if one["name"] not in registered and not one["name"].startswith(b"-")]
         return sum(beat > since for beat in registered.values()) + sum(one["idle"] < limit_ms for one in old)
 
-    async def trim(self, stream: str) -> None:
-        await self._server.run(lua.TRIM, (stream,), GROUP)
+    async def trim(self, stream: str, request_id: str) -> None:
+        await self._server.run(lua.TRIM, (stream, self._base), GROUP, request_id)
 
     # --- the worker's
 
@@ -117,11 +117,13 @@ class RedisSteps:
         if anyio.current_time() - self._looked > self._reclaim_s:
             self._looked = anyio.current_time()
             for stream in streams:
-                values = (self._lease_ms, slots, self._silence_ms, _POISON, _BURIED)
+                values = (self._lease_ms, slots, self._silence_ms, _POISON, _BURIED, *streams)
                 found = await self._run_in(lua.RECLAIM, stream, worker, *values)
                 if found:
                     return _taken(stream, found)
-        waiting, *group = await self._server.run(lua.SUSPECT, (self._base,), GROUP, worker, held, self._lease_ms, slots)
+        waiting, *group = await self._server.run(
+            lua.SUSPECT, (self._base,), GROUP, worker, held, self._lease_ms, slots, *streams
+        )
         if waiting:
             return await self._nothing()
         if group:
@@ -225,8 +227,7 @@ class RedisSteps:
         await self._run_in(lua.BURY, taken.stream, worker, *values)
 
     async def leave(self, worker: str) -> None:
-        for stream in self._joined:
-            await self._run_in(lua.LEAVE, stream, worker)
+        await self._server.run(lua.LEAVE, (self._base,), GROUP, worker, *sorted(self._joined))
 
     async def _run_in(self, step: Any, stream: str, worker: str, *values: str | bytes | float) -> Any:
         return await self._server.run(step, (stream, self._base), GROUP, worker, *values)
