@@ -250,7 +250,7 @@ async def test_a_worker_that_is_told_to_stop_ends_well(place: Place) -> None:
     [
         ("model: m\ngpu_memory: 0.5\n", "gpu_memory is no key that vLLM knows; did you mean gpu_memory_utilization?"),
         ("model: /nowhere/at-all\n", "/nowhere/at-all"),
-        ("model: {model}\nmax_num_seqs: many\n", "max_num_seqs"),
+        ("model: {model}\ndtype: float33\n", "float33"),
     ],
 )
 async def test_a_worker_that_cannot_start_says_why_in_a_line(
