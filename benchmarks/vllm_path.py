@@ -9,6 +9,7 @@ redis-server, and whoever asks in a process of its own, as the bridge is. The mo
 
 import argparse
 import json
+import os
 import shutil
 import socket
 import statistics
@@ -25,6 +26,9 @@ from typing import Any
 
 import anyio
 from anyio.streams.buffered import BufferedByteReceiveStream
+
+os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")  # on stdout stands the result alone
+
 from vllm.sampling_params import RequestOutputKind, SamplingParams
 
 from inference_server.config import Config
