@@ -23,11 +23,13 @@ from bridge.folder import Folder
 from bridge.settings import Settings
 from bridge.tandem import opened
 from indexer import lexical
-from indexer.catalog import Catalog, vector_key
+from indexer.catalog import Catalog
 from indexer.embed import onnx
 from indexer.embed.onnx import OnnxEmbedder
-from indexer.pipeline import CHUNK_TOKENS, MAX_FILE_BYTES, OVERLAP_TOKENS
+from indexer.pipeline import CHUNK_TOKENS, OVERLAP_TOKENS
 from indexer.read import read
+from indexer.records import vector_key
+from indexer.sandbox import LIMITS
 from indexer.store.edge import open_edge
 from observability.traces import Off
 
@@ -90,11 +92,11 @@ async def fill(settings: Settings, embedder: OnnxEmbedder, folder: Path, paths: 
     catalog = Catalog(Folder(settings.data).catalog)
     total = 0
     for path in paths:
-        reading = read(str(path), str(embedder.tokenizer_file), CHUNK_TOKENS, OVERLAP_TOKENS, MAX_FILE_BYTES)
+        reading = read(str(path), str(embedder.tokenizer_file), CHUNK_TOKENS, OVERLAP_TOKENS, LIMITS.file_bytes)
         vectors = rng.standard_normal((len(reading.chunks), embedder.dimensions)).astype(np.float32)
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        keys = [vector_key(embedder.signature, chunk.text) for chunk in reading.chunks]
-        catalog.keep_vectors(dict(zip(keys, vectors, strict=True)))
+        keys = [vector_key(chunk.text) for chunk in reading.chunks]
+        catalog.keep_vectors(embedder.signature, dict(zip(keys, vectors, strict=True)))
         total += len(keys)
     catalog.close()
     async with opened(settings, Off()) as tandem:
