@@ -164,6 +164,8 @@ class Serving:
                 with anyio.move_on_after(rest):
                     await self._touched.wait()
                 continue
+            # Whoever would be due soon goes along: one pipeline for many jobs.
+            due = [one for one in self._waiting.values() if one.is_due(now + FRAME_S / 2)]
             frames = [one.frame() for one in due]
             try:
                 kept = await self.steps.append(frames)
