@@ -114,8 +114,8 @@ async def ask(wire: RedisWire, prompt: str, tally: Tally, metadata: Metadata = P
     except Busy:
         tally.refused_s.append(time.monotonic() - began)
         end = "refused"
-    except QueueDown:
-        end = "failed: queue down"
+    except QueueDown as error:
+        end = f"failed: {error}"
     tally.ends[end] += 1
     tally.took_s.append(time.monotonic() - began)
 
