@@ -47,7 +47,7 @@ class RedisSteps:
         self._reclaim_s = min(reclaim_s, lease_s / 3)
         self._joined: set[str] = set()
         self._looked = float("-inf")
-        self._alone = False
+        self._alone = self._suspects = False
         self._turn = 0
 
     def listen(self, request_id: str) -> AbstractAsyncContextManager[MemoryObjectReceiveStream[Heard]]:
@@ -114,21 +114,24 @@ class RedisSteps:
         for stream in streams:
             if stream not in self._joined:
                 await self._join(stream, worker)
-        if anyio.current_time() - self._looked > self._reclaim_s:
+        due = anyio.current_time() - self._looked > self._reclaim_s
+        if due:
             self._looked = anyio.current_time()
             for stream in streams:
                 values = (self._lease_ms, slots, self._silence_ms, _POISON, _BURIED, *streams)
                 found = await self._run_in(lua.RECLAIM, stream, worker, *values)
                 if found:
+                    self._suspects = True  # perhaps: what lapsed makes them
                     return _taken(stream, found)
-        waiting, *group = await self._server.run(
-            lua.SUSPECT, (self._base,), GROUP, worker, held, self._lease_ms, slots, *streams
-        )
-        if waiting:
-            return await self._nothing()
-        if group:
-            self._alone = True
-            return _taken(group[0].decode(), group[1])
+        if due or self._suspects:
+            values = (held, self._lease_ms, slots, *streams)
+            waiting, *group = await self._server.run(lua.SUSPECT, (self._base,), GROUP, worker, *values)
+            self._suspects = bool(waiting or group)
+            if waiting:
+                return await self._nothing()
+            if group:
+                self._alone = True
+                return _taken(group[0].decode(), group[1])
         return await self._new(worker, streams, slots)
 
     async def _nothing(self) -> list[Taken]:
