@@ -145,6 +145,8 @@ class Walk:
 
     async def lapse(self) -> None:
         """A lease runs out, whatever its owner does."""
+        if not self.epochs:  # nobody has taken anything yet
+            return
         pending: list[Any] = await self.redis.xpending_range(self.base, GROUP, "-", "+", 50)
         if pending:
             one = self.random.choice(pending)
