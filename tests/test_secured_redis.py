@@ -296,12 +296,8 @@ REFUSED = {
     "worker": (
         *(("XADD", KEY, "*", "data", "x"), ("XADD", f"{KEY}:small", "*", "data", "x"), ("DEL", KEY)),
         *(("SUBSCRIBE", "result:x"), ("PSUBSCRIBE", "result:*"), ("PUBLISH", f"{KEY}:ctl:cancel", "x")),
-        *(
-            ("GET", f"{KEY}:idem:laptop:once"),
-            ("XREVRANGE", f"{KEY}:inference_dead", "+", "-"),
-            ("HGETALL", f"{KEY}:job:x"),
-            ("XTRIM", KEY, "MAXLEN", 0),
-        ),
+        *(("GET", f"{KEY}:idem:laptop:once"), ("XREVRANGE", f"{KEY}:inference_dead", "+", "-")),
+        ("HGETALL", f"{KEY}:job:x"),
     ),
     "admin": (),
 }

@@ -68,9 +68,7 @@ async def sending(steps: Steps, job: Job, stream: str, depth: int, quota: int) -
     async with steps.listen(job.request_id) as heard:
         request_id = await steps.admit(job.request_id, data, terms)
         if request_id == job.request_id:
-            # It may have been there before, even answered. The worker is not kept waiting by this look.
-            logged = await steps.read(request_id, (0, 0))
-            async with aclosing(_replies(steps, request_id, heard, Merge(), stream, admit, logged)) as replies:
+            async with aclosing(_replies(steps, request_id, heard, Merge(), stream, admit)) as replies:
                 yield replies
             return
     async with resuming(steps, request_id, (0, 0), stream) as replies:
@@ -104,8 +102,10 @@ async def _replies(
 ) -> AsyncGenerator[Reply]:
     log = _Log(steps, request_id, place)
     lost = replace(_LOST, seq=place.seq + 1)
-    begun = unnumbered = False
-    frames, from_log = logged.frames if logged else (), True
+    begun = False
+    # A job that was sent may have been there before, even answered.
+    logged = logged or await log.read()
+    frames, from_log = logged.frames, True
     while True:
         hole = False
         for reply in (reply for data in frames for reply in _read(data)):
@@ -118,9 +118,10 @@ async def _replies(
                 break
             if verdict == "old":
                 continue
-            begun, unnumbered = True, not reply.seq
-            if isinstance(reply, Final) and unnumbered:
-                await steps.trim(stream, request_id)
+            begun = True
+            if isinstance(reply, Final) and not reply.seq:
+                with suppress(QueueDown):  # it is only tidying
+                    await steps.trim(stream, request_id)
             yield reply
             if isinstance(reply, Final):
                 return
@@ -130,7 +131,7 @@ async def _replies(
             if data is not None:
                 frames, from_log = (data,), False
                 continue
-            if unnumbered and not silent:
+            if place.unnumbered and not silent:
                 raise QueueDown(
                     "the connection to the queue was lost, and an old worker's answer is not kept: ask again"
                 )

@@ -7,7 +7,6 @@ from typing import Any
 import anyio
 import pytest
 from anyio import fail_after
-from redis.asyncio import Redis
 
 from tests.processes import until
 from wire import Delivery, Delta, Final, Inbox, Job, Malformed, Metadata, WorkerCard
@@ -16,17 +15,6 @@ from wire.steps import Figures, Taken
 
 LEASE_S = 0.5
 ANY = Figures(WorkerCard(slots=9))
-
-
-@pytest.fixture
-def key() -> str:
-    return uuid.uuid4().hex
-
-
-@pytest.fixture
-async def redis(redis_url: str) -> AsyncIterator[Any]:
-    async with Redis.from_url(redis_url) as redis:
-        yield redis
 
 
 @pytest.fixture
@@ -198,4 +186,28 @@ async def test_hostile_words_end_no_worker(wire: RedisWire, redis: Any, key: str
         with pytest.raises(Malformed, match="suspects"):
             async with wire.send(Job("x", "why?", metadata=Metadata(model="suspects"))):
                 pass
+        with pytest.raises(Malformed, match="workers"):
+            async with wire.attach(WorkerCard("echo", "workers")):
+                pass
     assert isinstance(final, Final) and "half a surrogate pair" in (final.error or "")
+
+
+async def test_what_an_old_worker_acknowledged_for_an_old_bridge_does_not_stay_in_the_queue(
+    wire: RedisWire, redis: Any, key: str
+) -> None:
+    with fail_after(10):
+        async with wire.attach() as inbox:
+            await inbox.take(1)
+            await redis.xadd(key, {"data": '{"request_id": "old", "prompt": "why?"}'})
+            [[_, [(entry, _)]]] = await redis.xreadgroup(GROUP, "old", {key: ">"}, 1, 1000)
+            await redis.xadd(key, {"data": '{"request_id": "next", "prompt": "why?"}'})
+            await redis.xack(key, GROUP, entry)
+
+            async def trimmed() -> bool | None:
+                taken.extend(await inbox.take(1))
+                return await redis.xlen(key) == 1 or None
+
+            taken: list[Delivery] = []
+            await until(trimmed)
+            taken += [] if taken else [await one_of(inbox)]
+    assert [delivery.job.request_id for delivery in taken] == ["next"]

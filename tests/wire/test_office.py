@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from anyio import fail_after
-from redis.asyncio import Redis
 
 from tests.processes import until
 from wire import Delta, Final, Inbox, Job, Metadata, Unknown, WorkerCard
@@ -17,17 +16,6 @@ from wire.redis.office import Queue, Worker
 
 LEASE_S = 0.3
 CARD = WorkerCard("echo", "small", 3)
-
-
-@pytest.fixture
-def key() -> str:
-    return uuid.uuid4().hex
-
-
-@pytest.fixture
-async def redis(redis_url: str) -> AsyncIterator[Any]:
-    async with Redis.from_url(redis_url) as redis:
-        yield redis
 
 
 @pytest.fixture

@@ -23,18 +23,6 @@ StartRedis = Callable[..., "subprocess.Popen[bytes]"]
 
 
 @pytest.fixture
-def key() -> str:
-    return uuid.uuid4().hex
-
-
-@pytest.fixture
-async def redis(redis_url: str) -> AsyncIterator[Any]:
-    """A peer of our own, that speaks to the server without us."""
-    async with Redis.from_url(redis_url) as redis:
-        yield redis
-
-
-@pytest.fixture
 async def wire(redis_url: str, key: str) -> AsyncIterator[RedisWire]:
     async with RedisWire(redis_url, key, patience_s=0.05) as wire:
         yield wire

@@ -16,11 +16,6 @@ LEASE_S = 0.3
 
 
 @pytest.fixture
-def key() -> str:
-    return uuid.uuid4().hex
-
-
-@pytest.fixture
 async def wire(redis_url: str, key: str) -> AsyncIterator[RedisWire]:
     async with RedisWire(redis_url, key, patience_s=0.05, lease_s=LEASE_S) as wire:
         yield wire

@@ -69,11 +69,7 @@ class RedisWire:
         await self._opened.aclose()
 
     def send(self, job: Job) -> AbstractAsyncContextManager[AsyncIterator[Reply]]:
-        model = job.metadata.model
-        if model and model.split(":")[0] in _OURS:
-            raise Malformed(f"expected the name of a model, found {model!r}, which the queue uses itself")
-        stream = f"{self._key}:{model}" if model else self._key
-        return asking.sending(self.steps, job, stream, self._depth, self._quota)
+        return asking.sending(self.steps, job, self._stream(job.metadata.model), self._depth, self._quota)
 
     def resume(
         self, request_id: str, after: tuple[int, int] = (0, 0)
@@ -94,10 +90,16 @@ class RedisWire:
 
     @asynccontextmanager
     async def attach(self, card: WorkerCard = NOBODY) -> AsyncGenerator[Inbox]:
-        streams = [self._key, *([f"{self._key}:{card.model}"] if card.model else [])]
+        streams = [self._key, *([self._stream(card.model)] if card.model else [])]
         # A worker's steps know what it has joined and whether it is alone with its jobs.
         async with serving(self._steps(), streams, card, self._lease_s, self._limit_s) as inbox:
             yield inbox
+
+    def _stream(self, model: str | None) -> str:
+        """Raises Malformed for a model that is named as one of our own keys."""
+        if model and model.split(":")[0] in _OURS:
+            raise Malformed(f"expected the name of a model, found {model!r}, which the queue uses itself")
+        return f"{self._key}:{model}" if model else self._key
 
     def _steps(self) -> RedisSteps:
         return RedisSteps(

@@ -118,6 +118,7 @@ class RedisSteps:
         if due:
             self._looked = anyio.current_time()
             for stream in streams:
+                await self.trim(stream, "")  # what old workers acknowledged for old bridges
                 values = (self._lease_ms, slots, self._silence_ms, _POISON, _BURIED, *streams)
                 found = await self._run_in(lua.RECLAIM, stream, worker, *values)
                 if found:
