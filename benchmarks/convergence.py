@@ -1,7 +1,7 @@
 """500 random pasts, each for `tandem index` and for the daemon's indexing: writes, renames, chmod 000, checkouts, links
 and many more, and the indexer killed -9 again and again. How many end as a fresh index of the same tree?
 
-    python -m benchmarks.convergence [SEEDS]
+    python -m benchmarks.convergence [SEEDS [FIRST]]
 """
 
 import json
@@ -19,12 +19,12 @@ _SHARE = 25  # seeds a process
 
 
 def main() -> None:
-    seeds = int(sys.argv[1]) if len(sys.argv) > 1 else SEEDS
+    seeds, first_seed = (*map(int, sys.argv[1:]), *(SEEDS, 0)[len(sys.argv) - 1 :])
     began = time.monotonic()
     with ThreadPoolExecutor(2 * (os.cpu_count() or 1)) as workers:
         shares = [
-            workers.submit(partial(_share, mode, range(first, min(first + _SHARE, seeds))))
-            for first in range(0, seeds, _SHARE)
+            workers.submit(partial(_share, mode, range(first, min(first + _SHARE, first_seed + seeds))))
+            for first in range(first_seed, first_seed + seeds, _SHARE)
             for mode in ("once", "watching")
         ]
         found = [one for share in shares for one in share.result()]
