@@ -1,4 +1,4 @@
-"""A bridge and a worker that speak only the fixed part of the protocol, for `faults.py mixed`: no beats, no numbers, no
+"""A bridge and a worker that speak only the fixed part of the protocol, for `faults mixed`: no beats, no numbers, no
 log, one JSON message a word, acknowledged and not deleted."""
 
 import json

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import anyio
 
-from benchmarks.faults import Box
+from benchmarks.faults.box import Box
 from tests.wire.test_walk import walked
 
 
