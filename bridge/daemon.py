@@ -13,10 +13,12 @@ import anyio.abc
 import uvicorn
 from starlette.types import ASGIApp
 
-from bridge import gateway, sessions, tools
+from bridge import gateway
 from bridge.folder import Folder, holding
+from bridge.mcp_later import mcp_later
 from bridge.progress import shown
 from bridge.settings import Settings, WrongSetting
+from bridge.sockets import bound
 from bridge.tandem import Tandem, opened
 from bridge.traced import traced
 from observability.traces import Traces
@@ -47,7 +49,6 @@ async def serve(settings: Settings, folders: Sequence[str], *, private_phoenix: 
 
 async def _serve(tandem: Tandem, settings: Settings, folder: Folder) -> None:
     ours = version("tandem-rag")
-    server = tools.mcp_server(tandem, ours)
     async with AsyncExitStack() as stack:
         app = gateway.app(
             tandem,
@@ -56,17 +57,16 @@ async def _serve(tandem: Tandem, settings: Settings, folder: Folder) -> None:
             # With a token the Host header guards nothing more, and the names of a server are not known here.
             allowed_hosts=["*"] if settings.token else [settings.host],
             cors_origins=[origin.strip() for origin in settings.cors_origins.split(",") if origin.strip()],
-            mcp=await stack.enter_async_context(sessions.over_http(server)),
+            mcp=await stack.enter_async_context(mcp_later(tandem, ours, str(folder.mcp_socket))),
             metrics=tandem.metrics,
         )
-        listeners = [await stack.enter_async_context(sessions.bound(str(folder.http_socket)))]
+        listeners = [await stack.enter_async_context(bound(str(folder.http_socket)))]
         if port := stack.enter_context(_port(settings)):
             listeners.append(port)
         tasks = await stack.enter_async_context(anyio.create_task_group())
         tasks.start_soon(_until_signal, tandem)
         # Before the first question can come.
         tasks.start_soon(tandem.keeping.run)
-        await tasks.start(sessions.serve_lines, server, str(folder.mcp_socket))
         await tasks.start(_http, app, listeners)
         _greet(settings, folder, port)
         tasks.start_soon(shown, tandem.indexer)

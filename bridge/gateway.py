@@ -79,11 +79,11 @@ def app(
     metrics: Callable[[], Awaitable[bytes]] | None = None,
     heartbeat_s: float = HEARTBEAT_S,
 ) -> Starlette:
-    """The ASGI app for all sockets of one uvicorn: TCP, and Unix sockets that `sessions.bound` made.
+    """The ASGI app for all sockets of one uvicorn: TCP, and Unix sockets that `sockets.bound` made.
 
     `token`: what TCP callers must show, null where only loopback can reach the port. `allowed_hosts`: names or
     name:port that Host may say beyond loopback; "*" is any, for where the token keeps rebound names out.
-    `cors_origins`: whole origins whose pages may call. `mcp`: what `sessions.over_http` gave. `metrics`: the page
+    `cors_origins`: whole origins whose pages may call. `mcp`: MCP over HTTP. `metrics`: the page
     of that name. A comment goes out after `heartbeat_s` of silence in a stream.
     """
     routes = [

@@ -7,16 +7,14 @@
 
 import json
 import logging
-import socket
-import stat
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import anyio
 import mcp_types
-from anyio.abc import SocketListener, SocketStream, TaskStatus
+from anyio.abc import SocketStream
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from mcp.server.lowlevel.server import Server
 from mcp.server.mcpserver import MCPServer
@@ -34,51 +32,13 @@ logger = logging.getLogger(__name__)
 Heard = SessionMessage | Exception
 
 
-def bind(path: str) -> socket.socket:
-    """A listening Unix socket that only this user may open. Its name appears once it listens, in one step.
-
-    A socket of a daemon that ended without its clean-up is replaced; asking whether one still lives is the
-    caller's (the lock on the data folder). Paths end at about 100 bytes.
-    """
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    new = Path(f"{path}.new")
-    try:
-        new.unlink(missing_ok=True)
-        listener.bind(str(new))
-        # Nobody can connect before `listen`, so there is no moment with the mode that the umask gave.
-        new.chmod(stat.S_IRUSR | stat.S_IWUSR)
-        listener.listen(128)
-        new.rename(path)
-    except OSError:
-        listener.close()
-        raise
-    return listener
-
-
 @asynccontextmanager
-async def bound(path: str) -> AsyncGenerator[socket.socket]:
-    """`bind`, and the name goes away with it, unless another daemon's socket has it by then."""
-    with bind(path) as listener:
-        ours = Path(path).stat().st_ino
-        try:
-            yield listener
-        finally:
-            with suppress(FileNotFoundError):
-                if Path(path).stat().st_ino == ours:
-                    Path(path).unlink()
-
-
-async def serve_lines(
-    server: MCPServer[Any], socket_path: str, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
-) -> None:
-    """Serves until cancelled: newline-delimited JSON-RPC both ways, a session for each connection."""
+async def over_lines(server: MCPServer[Any]) -> AsyncGenerator[Callable[[SocketStream], Awaitable[None]]]:
+    """Serves one connection's session, until it ends: newline-delimited JSON-RPC both ways."""
     lowlevel = server._lowlevel_server
     # Server.run() would enter the lifespan once for each connection.
-    async with lowlevel.lifespan(lowlevel) as state, bound(socket_path) as listening:
-        listener = await SocketListener.from_socket(listening)
-        task_status.started()
-        async with listener:
-            await listener.serve(lambda connection: _serve(lowlevel, state, connection))
+    async with lowlevel.lifespan(lowlevel) as state:
+        yield partial(_serve, lowlevel, state)
 
 
 async def _serve(server: Server[Any], state: Any, connection: SocketStream) -> None:

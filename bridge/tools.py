@@ -83,7 +83,7 @@ class StatusOutput(RootModel[Status]):
 
 
 def mcp_server(service: Service, version: str) -> MCPServer[Any]:
-    """The server for `sessions.serve_lines` and `sessions.over_http`; one is enough for any number of clients."""
+    """The server for `sessions.over_lines` and `sessions.over_http`; one is enough for any number of clients."""
     server = MCPServer[Any](
         "tandem",
         title="Tandem",

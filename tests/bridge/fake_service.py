@@ -19,8 +19,10 @@ from typing import Any
 import anyio
 import uvicorn
 
-from bridge import gateway, sessions, tools
+from bridge import gateway
+from bridge.mcp_later import mcp_later
 from bridge.service import Answer, BadInput, Citation, DocumentRow, FailedFile, Part, Piece, Status, Unavailable
+from bridge.sockets import bound
 from indexer.hits import Found, Freshness, Hit, Summary
 
 FRESHNESS = Freshness("2025-11-03T17:02:11Z", 3)
@@ -138,8 +140,8 @@ def refuse(words: str) -> None:
 async def serving(service: FakeService, folder: Path, **options: Any) -> AsyncGenerator[tuple[str, str]]:
     """The gateway on a real uvicorn: its URL on a TCP port, and the path of its Unix socket."""
     path = str(folder / "http.sock")
-    server = tools.mcp_server(service, "1.2.3")
-    async with sessions.bound(path) as local, sessions.over_http(server) as mcp, anyio.create_task_group() as tasks:
+    over_mcp = mcp_later(service, "1.2.3", str(folder / "over-mcp.sock"))
+    async with bound(path) as local, over_mcp as mcp, anyio.create_task_group() as tasks:
         app = gateway.app(service, version="1.2.3", mcp=mcp, **options)
         config = uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=1)
         tcp = socket.create_server(("127.0.0.1", 0))
@@ -158,7 +160,8 @@ async def _main(socket_path: str, folder: Path) -> None:
         starts.seek(0)
         if len(starts.readlines()) > 1:
             service.go_on.set()
-    await sessions.serve_lines(tools.mcp_server(service, "1.2.3"), socket_path)
+    async with mcp_later(service, "1.2.3", socket_path):
+        await anyio.sleep_forever()
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import anyio
 import pytest
 from anyio.abc import SocketListener, SocketStream
 
-from bridge import sessions, sse
+from bridge import sockets, sse
 from bridge.client import Remote, remote
 from bridge.folder import running
 from bridge.service import BadInput, Part, Piece, Service, Unavailable
@@ -58,7 +58,7 @@ async def answering(folder: Path, reply: bytes) -> AsyncGenerator[str]:
             await connection.send(reply)
 
     path = str(folder / "odd.sock")
-    async with sessions.bound(path) as listening, anyio.create_task_group() as tasks:
+    async with sockets.bound(path) as listening, anyio.create_task_group() as tasks:
         tasks.start_soon((await SocketListener.from_socket(listening)).serve, serve)
         yield path
         tasks.cancel_scope.cancel()
@@ -142,7 +142,7 @@ async def test_a_daemon_that_dies_in_the_middle_of_an_answer_is_told_from_its_en
 async def test_running_tells_a_daemon_from_the_socket_that_one_left_behind(folder: Path) -> None:
     path = folder / "d.sock"
     assert not running(str(path))
-    with sessions.bind(str(path)):
+    with sockets.bind(str(path)):
         assert running(str(path))
     assert path.exists()
     assert not running(str(path))

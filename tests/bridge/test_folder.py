@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge import sessions
+from bridge import sockets
 from bridge.folder import Folder, Held, Unusable, held, holding
 
 HOLD = """
@@ -95,7 +95,7 @@ async def test_sockets_stand_in_the_folder_where_their_path_is_short_enough() ->
     with tempfile.TemporaryDirectory(dir="/tmp") as short:
         folder = Folder(Path(short))
         assert folder.http_socket.parent == folder.mcp_socket.parent == folder.data
-        async with sessions.bound(str(folder.mcp_socket)):
+        async with sockets.bound(str(folder.mcp_socket)):
             pass
 
 
@@ -104,7 +104,7 @@ async def test_of_a_long_path_the_sockets_stand_elsewhere_in_a_folder_for_this_u
     assert place == deep.mcp_socket.parent != deep.data
     assert stat.S_IMODE(place.stat().st_mode) == 0o700
     assert place != Folder(deep.data.with_name("other")).http_socket.parent
-    async with sessions.bound(str(deep.http_socket)), sessions.bound(str(deep.mcp_socket)):
+    async with sockets.bound(str(deep.http_socket)), sockets.bound(str(deep.mcp_socket)):
         assert deep.http_socket.is_socket()
 
 

@@ -1,5 +1,6 @@
 import json
 import stat
+import sys
 import tempfile
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -11,7 +12,10 @@ import pytest
 from anyio.abc import SocketStream
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-from bridge import sessions, tools
+import bridge.sessions
+import bridge.tools  # noqa: F401  # the SDK is there before the clocks of the tests run
+from bridge import sockets
+from bridge.mcp_later import mcp_later
 from tests.bridge.fake_service import FakeService
 
 INITIALIZE = {
@@ -60,10 +64,8 @@ def service() -> FakeService:
 
 @pytest.fixture
 async def daemon(path: str, service: FakeService) -> AsyncGenerator[str]:
-    async with anyio.create_task_group() as tasks:
-        await tasks.start(sessions.serve_lines, tools.mcp_server(service, "1.2.3"), path)
+    async with mcp_later(service, "1.2.3", path):
         yield path
-        tasks.cancel_scope.cancel()
 
 
 @asynccontextmanager
@@ -145,19 +147,42 @@ async def test_a_client_that_goes_away_gives_its_answer_up_and_disturbs_no_other
 
 
 async def test_only_this_user_may_open_the_socket_and_its_name_goes_with_it(path: str) -> None:
-    async with sessions.bound(path):
+    async with sockets.bound(path):
         assert stat.S_IMODE(Path(path).stat().st_mode) == 0o600
     assert list(Path(path).parent.iterdir()) == []
 
 
 async def test_a_socket_that_was_left_behind_is_replaced(path: str) -> None:
-    sessions.bind(path).close()
-    async with sessions.bound(path):
+    sockets.bind(path).close()
+    async with sockets.bound(path):
         await (await anyio.connect_unix(path)).aclose()
 
 
 async def test_the_name_of_the_next_daemon_is_left_alone(path: str) -> None:
-    async with sessions.bound(path):
-        next_one = sessions.bind(path)
+    async with sockets.bound(path):
+        next_one = sockets.bind(path)
     assert Path(path).exists()
     next_one.close()
+
+
+UNTIL_ASKED = """
+import sys, anyio, bridge.daemon
+from bridge.mcp_later import mcp_later
+from tests.bridge.fake_service import FakeService
+
+async def main():
+    async with mcp_later(FakeService(), "1.2.3", sys.argv[1]):
+        await anyio.wait_all_tasks_blocked()
+        print([name for name in ("mcp", "mcp_types", "pydantic") if name in sys.modules])
+        async with await anyio.connect_unix(sys.argv[1]) as client:
+            await client.send(b'[]\\n')
+            print(b"expected one JSON-RPC 2.0 object" in await client.receive())
+
+anyio.run(main)
+"""
+
+
+async def test_a_daemon_has_the_sdk_in_memory_once_a_client_has_come_and_not_before(path: str) -> None:
+    with anyio.fail_after(60):
+        done = await anyio.run_process([sys.executable, "-c", UNTIL_ASKED, path], stderr=None)
+    assert done.stdout.decode().splitlines() == ["[]", "True"]

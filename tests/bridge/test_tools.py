@@ -15,8 +15,8 @@ from mcp import Client, MCPError, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import CallToolResult, TextContent
 
-from bridge import sessions, tools
 from bridge.citing import answer_text, found_text, status_text
+from bridge.mcp_later import mcp_later
 from bridge.service import Answer, FailedFile, Status
 from indexer.hits import Found, Freshness, Hit
 from tests.bridge.fake_service import ANSWER, FRESHNESS, HITS, STATUS, FakeService, serving
@@ -31,10 +31,8 @@ async def daemon() -> AsyncGenerator[tuple[FakeService, str, str]]:
     service = FakeService()
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         path = str(Path(folder) / "mcp.sock")
-        async with serving(service, Path(folder)) as (url, _), anyio.create_task_group() as tasks:
-            await tasks.start(sessions.serve_lines, tools.mcp_server(service, "1.2.3"), path)
+        async with serving(service, Path(folder)) as (url, _), mcp_later(service, "1.2.3", path):
             yield service, path, f"{url}/mcp"
-            tasks.cancel_scope.cancel()
 
 
 @pytest.fixture
