@@ -102,7 +102,12 @@ def _parser() -> argparse.ArgumentParser:
         help="embed: batches of texts from embedding_queue become vectors (default: generate)",
     )
     worker.add_argument(
-        "--config", metavar="FILE", help="vllm only: the model and how it is run (default: config.yaml in this folder)"
+        "--config",
+        metavar="FILE",
+        help="vllm only: the model and how it is run (default: config.yaml here, else what --print-config says)",
+    )
+    worker.add_argument(
+        "--print-config", action=_PrintConfig, nargs=0, help="print a configuration for --engine vllm and exit"
     )
     worker.add_argument(
         "--slots", type=_positive, metavar="N", help="jobs at once (default: 8; vllm: as many as its max_num_seqs)"
@@ -177,6 +182,14 @@ class _Version(argparse.Action):
         from importlib.metadata import version
 
         print(f"tandem {version('tandem-rag')}")  # noqa: T201
+        parser.exit()
+
+
+class _PrintConfig(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from inference_server.config import EXAMPLE
+
+        sys.stdout.write(EXAMPLE.read_text("utf-8"))
         parser.exit()
 
 

@@ -46,12 +46,17 @@ async def _vllm(settings: Settings, config: str | None) -> AsyncGenerator[Genera
     from inference_server.config import read
 
     with worded():
-        options = dict(read(Path(config)).engine) if config else {}
-    name = str(options.pop("model", settings.embedding_model))
+        found = read(Path(config)) if config else None
     try:
         from inference_server.engines.vllm_embed import vllm_embed_engine
+        from inference_server.engines.vllm_fields import check
     except ModuleNotFoundError as error:
         raise WrongSetting(f"the vllm engine needs vLLM ({error}): pip install 'tandem-rag[server]'") from error
+    if found:
+        with worded():
+            check(found)
+    options = dict(found.engine) if found else {}
+    name = str(options.pop("model", settings.embedding_model))
     folder = await anyio.to_thread.run_sync(_folder, name, settings)
     try:
         async with vllm_embed_engine(name, folder, options) as generate:

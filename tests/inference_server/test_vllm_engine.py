@@ -21,9 +21,10 @@ pytestmark = pytest.mark.slow
 import psutil
 from vllm.sampling_params import SamplingParams
 
-from inference_server.config import Config, WrongConfig
+from inference_server.config import EXAMPLE, Config, WrongConfig, read
 from inference_server.engines import EngineFailed, EngineLost, EngineUnusable
 from inference_server.engines.vllm import DEATHS, Vllm, _Text, vllm_engine
+from inference_server.engines.vllm_fields import check
 from inference_server.prompt import messages
 from tests.inference_server import reciter
 from wire import Delta, Final, Job, Metadata, Passage, Said
@@ -306,6 +307,25 @@ async def test_a_wrong_key_is_refused_with_the_nearest_of_vllms_own(model: Path)
     with pytest.raises(WrongConfig, match="temprature is no key that vLLM knows; did you mean temperature"):
         async with vllm_engine(replace(config(model), sampling={"temprature": 0})):
             pass
+
+
+def test_a_value_of_the_wrong_type_is_refused_by_the_types_of_vllms_own_fields(model: Path) -> None:
+    check(read(EXAMPLE))
+    check(
+        config(
+            model, max_model_len=None, compilation_config={"mode": 0}, hf_overrides={"a": 1}, gpu_memory_utilization=1
+        )
+    )
+    for name, value, expected in (
+        ("max_model_len", "lots", "a whole number, found the text 'lots'"),
+        ("gpu_memory_utilization", "0.9x", "a number, found the text '0.9x'"),
+        ("compilation_config", [1], "`key: value` pairs, found a list"),
+        ("served_model_name", 7, "text or a list, found 7"),
+    ):
+        with pytest.raises(WrongConfig, match=f"{name} was expected to be {expected}"):
+            check(config(model, **{name: value}))
+    with pytest.raises(WrongConfig, match=r"below `sampling:`: temperature was expected to be a number"):
+        check(replace(config(model), sampling={"temperature": "hot"}))
 
 
 async def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:
