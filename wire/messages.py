@@ -51,7 +51,7 @@ class Turn(msgspec.Struct, frozen=True):
 class Metadata(msgspec.Struct, frozen=True):
     """What travels beside the question. `deadline_ms`: how long the answer may take from its admission on, by the
     queue's own clock. `created_ms`: since the epoch. `idem`: jobs of one client with the same key are one job.
-    `traceparent` is W3C's."""
+    `traceparent` is W3C's. `task`: answer the question, or rewrite it so that it stands without the turns."""
 
     v: int = 1
     deadline_ms: int | None = None
@@ -64,6 +64,7 @@ class Metadata(msgspec.Struct, frozen=True):
     traceparent: str | None = None
     corpus: str | None = None
     session: str | None = None
+    task: Literal["answer", "rewrite"] = "answer"
 
 
 class Job(msgspec.Struct, frozen=True):

@@ -13,14 +13,16 @@ NOTHING = "The documents do not say."
 
 @asynccontextmanager
 async def extractive(job: Job, said: Said) -> AsyncGenerator[AsyncIterator[Reply]]:
-    """One delta a sentence, a paragraph each: `sentence [n]`, where n counts the job's passages from 1."""
+    """One delta a sentence, a paragraph each: `sentence [n]`, where n counts the job's passages from 1.
+
+    A question to rewrite comes back as it is: there is no model that could.
+    """
     async with aclosing(_replies(job, said)) as replies:
         yield replies
 
 
 async def _replies(job: Job, said: Said) -> AsyncGenerator[Reply]:
-    found = await to_thread.run_sync(quotes, job.prompt, job.context)
-    texts = [f"{quote.text} [{quote.n}]" for quote in found] or [NOTHING]
+    texts = [job.prompt] if job.metadata.task == "rewrite" else await to_thread.run_sync(_texts, job)
     pieces = [f"\n\n{text}" if position else text for position, text in enumerate(texts)]
     out = len(said.text)
     for piece in pieces:  # the same job has the same sentences: who takes over leaves out what is out
@@ -28,3 +30,7 @@ async def _replies(job: Job, said: Said) -> AsyncGenerator[Reply]:
             yield Delta(piece[out:])
         out = max(0, out - len(piece))
     yield Final(engine="extractive", finish_reason="stop")
+
+
+def _texts(job: Job) -> list[str]:
+    return [f"{quote.text} [{quote.n}]" for quote in quotes(job.prompt, job.context)] or [NOTHING]

@@ -7,7 +7,7 @@ from anyio import fail_after
 from inference_server.engines import Generate
 from inference_server.engines.echo import echo
 from inference_server.engines.extractive import extractive
-from wire import Delta, Final, Job, Metadata, Passage, Said, Usage
+from wire import Delta, Final, Job, Metadata, Passage, Said, Turn, Usage
 
 NOTHING = Said()
 
@@ -77,3 +77,12 @@ async def test_extractive_goes_on_where_another_worker_stopped(out: int) -> None
     whole, _ = await answer(extractive, job)
     rest, _ = await answer(extractive, job, Said(whole[:out]))
     assert rest == whole[out:]
+
+
+@pytest.mark.parametrize("generate", [extractive, echo()])
+async def test_without_a_model_a_follow_up_comes_back_as_it_was_typed(generate: Generate) -> None:
+    turns = (Turn("user", "When is the house open?"),)
+    job = Job(
+        "r", "and in winter?", (Passage(text="The house is open."),), metadata=Metadata(task="rewrite", turns=turns)
+    )
+    assert (await answer(generate, job))[0] == "and in winter?"
