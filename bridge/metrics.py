@@ -1,7 +1,7 @@
-"""`GET /metrics`: what the index holds and how the queue fares, as Prometheus reads it (text format 0.0.4)."""
+"""`GET /metrics`: what the index holds and how its queues fare, as Prometheus reads it (text format 0.0.4)."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -11,10 +11,13 @@ import anyio
 from wire import QueueDown
 
 if TYPE_CHECKING:
-    from wire.redis.office import Office, Queue
+    from bridge.settings import Settings
+    from wire.redis.office import Office, Queue, Worker
+
+    Sample = tuple[Mapping[str, str], float]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-LIMIT_S = 1.5  # for the queue: a scrape that waits is a scrape that is missed
+LIMIT_S = 1.5  # for the queues: a scrape that waits is a scrape that is missed
 
 _STATES = ("ready", "draining", "silent", "old")
 _COUNTED = {
@@ -36,59 +39,122 @@ class Index:
     failed: int
 
 
-async def page(index: Index, office: "Office | None") -> bytes:
-    """`office`: the queue's, where there is one. A queue that is away is a figure, too."""
-    queue: Queue | None = None
-    if office:
-        with anyio.move_on_after(LIMIT_S), suppress(QueueDown):
-            queue = await office.figures()
+@asynccontextmanager
+async def offices(settings: "Settings") -> AsyncGenerator[Mapping[str, "Office"]]:
+    """Of the queues that this index has its work done through, by their names: answers', texts' to embed, or none."""
+    keys = [settings.redis_stream_key] if settings.engine == "redis" else []
+    if settings.embed == "remote":
+        from wire import embedding
+
+        keys.append(embedding.queue(settings.redis_stream_key))
+    async with AsyncExitStack() as stack:
+        found: dict[str, Office] = {}
+        for key in keys:
+            from wire.redis import RedisWire
+
+            assert settings.redis_url is not None
+            wire = RedisWire(settings.redis_url, key, settings.redis_key, lease_s=settings.lease_s)
+            found[key] = (await stack.enter_async_context(wire)).office()
+        yield found
+
+
+async def page(index: Index, offices: Mapping[str, "Office"]) -> bytes:
+    """A queue that is away is a figure, too."""
+    queues: dict[str, Queue] = {}
+
+    async def ask(key: str, office: "Office") -> None:
+        with suppress(QueueDown):
+            queues[key] = await office.figures()
+
+    with anyio.move_on_after(LIMIT_S):
+        async with anyio.create_task_group() as tasks:
+            for key, office in offices.items():
+                tasks.start_soon(ask, key, office)
     lines = list(_of_index(index))
-    if office:
-        lines += _metric("tandem_queue_up", "Whether the queue answers.", int(queue is not None))
-    if queue:
-        lines += _of_queue(queue)
+    up: list[Sample] = [({"queue": key}, int(key in queues)) for key in offices]
+    lines += _family("tandem_queue_up", "Whether the queue answers.", up)
+    lines += _of_queues({key: queues[key] for key in offices if key in queues})
     return "".join(f"{line}\n" for line in lines).encode()
 
 
 def _of_index(index: Index) -> Iterator[str]:
-    yield from _metric("tandem_index_documents", "Documents in the index.", index.documents)
-    yield from _metric("tandem_index_chunks", "Chunks in the index.", index.chunks)
-    yield from _metric("tandem_index_pending", "Files that wait to be indexed.", index.pending)
-    yield from _metric("tandem_index_failed", "Files that could not be read.", index.failed)
+    yield from _family("tandem_index_documents", "Documents in the index.", _one(index.documents))
+    yield from _family("tandem_index_chunks", "Chunks in the index.", _one(index.chunks))
+    yield from _family("tandem_index_pending", "Files that wait to be indexed.", _one(index.pending))
+    yield from _family("tandem_index_failed", "Files that could not be read.", _one(index.failed))
 
 
-def _of_queue(queue: "Queue") -> Iterator[str]:
-    depth = {stream.name: stream.depth for stream in queue.streams}
-    waiting = {stream.name: stream.waiting for stream in queue.streams}
-    wait = {stream.name: stream.wait_s for stream in queue.streams if stream.wait_s is not None}
-    yield from _labelled("tandem_queue_depth", "Jobs in the queue, those under way among them.", "stream", depth)
-    yield from _labelled("tandem_queue_waiting", "Jobs that no worker has begun.", "stream", waiting)
-    yield from _labelled("tandem_queue_wait_seconds", "How long a new job would wait, about.", "stream", wait)
-    yield from _metric("tandem_queue_in_flight", "Jobs that a worker has.", queue.in_flight)
-    yield from _metric("tandem_queue_suspects", "Groups of jobs that died with their worker.", queue.suspects)
-    yield from _metric("tandem_queue_dead_letters", "Jobs given up and kept.", queue.dead)
-    states = {state: sum(worker.state == state for worker in queue.workers) for state in _STATES}
-    yield from _labelled("tandem_queue_workers", "Workers by state.", "state", states)
-    live = [worker for worker in queue.workers if worker.is_live]
-    rate = sum(worker.tokens_per_s for worker in live)
-    yield from _metric("tandem_queue_slots", "Jobs that the live workers take at once.", sum(one.slots for one in live))
-    yield from _metric("tandem_queue_tokens_per_second", "What the live workers generate now, together.", rate)
-    # Of a worker without a job yet nothing is known: no figure rather than a fast one.
-    if told := [worker.first_token_s for worker in live if worker.first_token_s]:
-        yield from _metric("tandem_queue_first_token_seconds", "From a job's start to its first token.", fmean(told))
-    if told := [worker.mean_s for worker in live if worker.mean_s]:
-        yield from _metric("tandem_queue_job_seconds", "From a job's start to its end.", fmean(told))
-    for name, count in queue.counters.items():
-        yield from _metric(f"tandem_queue_{name}_total", _COUNTED[name], count, "counter")
+def _of_queues(queues: Mapping[str, "Queue"]) -> Iterator[str]:
+    """A family's samples stand together, whatever queue they are of."""
+    for name, (help_, told) in _GAUGES.items():
+        samples = [({"queue": key, **labels}, value) for key, queue in queues.items() for labels, value in told(queue)]
+        yield from _family(f"tandem_queue_{name}", help_, samples)
+    for name, help_ in _COUNTED.items():
+        samples = [({"queue": key}, queue.counters[name]) for key, queue in queues.items()]
+        yield from _family(f"tandem_queue_{name}_total", help_, samples, "counter")
 
 
-def _metric(name: str, help_: str, value: float, kind: str = "gauge") -> list[str]:
-    return [f"# HELP {name} {help_}", f"# TYPE {name} {kind}", f"{name} {value:.15g}"]
+def _one(value: float) -> "Sequence[Sample]":
+    return [({}, value)]
 
 
-def _labelled(name: str, help_: str, label: str, values: Mapping[str, float]) -> list[str]:
-    samples = [f'{name}{{{label}="{_escaped(key)}"}} {value:.15g}' for key, value in values.items()]
-    return [f"# HELP {name} {help_}", f"# TYPE {name} gauge", *samples]
+def _mean(values: Iterable[float]) -> "Sequence[Sample]":
+    """Of a worker without a job yet nothing is known: no figure rather than a fast one."""
+    known = [value for value in values if value]
+    return _one(fmean(known)) if known else []
+
+
+def _live(queue: "Queue") -> "Sequence[Worker]":
+    return [worker for worker in queue.workers if worker.is_live]
+
+
+_GAUGES: dict[str, tuple[str, "Callable[[Queue], Sequence[Sample]]"]] = {
+    "depth": (
+        "Jobs in the queue, those under way among them.",
+        lambda queue: [({"stream": stream.name}, stream.depth) for stream in queue.streams],
+    ),
+    "waiting": (
+        "Jobs that no worker has begun.",
+        lambda queue: [({"stream": stream.name}, stream.waiting) for stream in queue.streams],
+    ),
+    "wait_seconds": (
+        "How long a new job would wait, about.",
+        lambda queue: [({"stream": one.name}, one.wait_s) for one in queue.streams if one.wait_s is not None],
+    ),
+    "in_flight": ("Jobs that a worker has.", lambda queue: _one(queue.in_flight)),
+    "suspects": ("Groups of jobs that died with their worker.", lambda queue: _one(queue.suspects)),
+    "dead_letters": ("Jobs given up and kept.", lambda queue: _one(queue.dead)),
+    "workers": (
+        "Workers by state.",
+        lambda queue: [({"state": state}, sum(worker.state == state for worker in queue.workers)) for state in _STATES],
+    ),
+    "slots": (
+        "Jobs that the live workers take at once.",
+        lambda queue: _one(sum(worker.slots for worker in _live(queue))),
+    ),
+    "tokens_per_second": (
+        "What the live workers generate now, together.",
+        lambda queue: _one(sum(worker.tokens_per_s for worker in _live(queue))),
+    ),
+    "first_token_seconds": (
+        "From a job's start to its first token.",
+        lambda queue: _mean(worker.first_token_s for worker in _live(queue)),
+    ),
+    "job_seconds": (
+        "From a job's start to its end.",
+        lambda queue: _mean(worker.mean_s for worker in _live(queue)),
+    ),
+}
+
+
+def _family(name: str, help_: str, samples: "Sequence[Sample]", kind: str = "gauge") -> list[str]:
+    lines = [f"{name}{_labels(labels)} {value:.15g}" for labels, value in samples]
+    return [f"# HELP {name} {help_}", f"# TYPE {name} {kind}", *lines] if lines else []
+
+
+def _labels(labels: Mapping[str, str]) -> str:
+    told = ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items())
+    return f"{{{told}}}" if told else ""
 
 
 def _escaped(label: str) -> str:

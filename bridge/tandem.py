@@ -123,14 +123,9 @@ class Tandem:
 
     async def metrics(self) -> bytes:
         """As Prometheus reads them."""
-        catalog, office = self._catalog, None
-        if self._settings.engine == "redis":
-            from wire.redis import RedisWire
-
-            wire = self._routes[0].wire
-            office = wire.office() if isinstance(wire, RedisWire) else None
-        index = metrics.Index(*catalog.counts(), pending=self._pending, failed=len(catalog.failed()))
-        return await metrics.page(index, office)
+        index = metrics.Index(*self._catalog.counts(), pending=self._pending, failed=len(self._catalog.failed()))
+        async with metrics.offices(self._settings) as offices:
+            return await metrics.page(index, offices)
 
     def _warnings(self) -> Iterator[str | None]:
         catalog = self._catalog
