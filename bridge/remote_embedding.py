@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 
 import anyio
+from opentelemetry import propagate
 
 from bridge.settings import Settings, worded
 from indexer.embed import EmbedderAway, EmbedderUnusable
@@ -66,7 +67,10 @@ class Batches:
 
     async def _answer(self, request_id: str, prompt: str, away_s: float) -> tuple[str, Final]:
         """What the deltas say together, and the final. Waits out a queue that is away or full."""
-        job = Job(request_id, prompt, metadata=Metadata(deadline_ms=DEADLINE_MS))
+        carrier: dict[str, str] = {}
+        propagate.inject(carrier)
+        metadata = Metadata(deadline_ms=DEADLINE_MS, traceparent=carrier.get("traceparent"))
+        job = Job(request_id, prompt, metadata=metadata)
         absence, busy_s = _Absence(away_s), 0.0
         while True:
             try:

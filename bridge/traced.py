@@ -1,19 +1,38 @@
 """Tracing as the settings say: to a collector of the user's, or nowhere."""
 
 from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import TYPE_CHECKING, TypeVar
 
-from bridge.settings import Settings, WrongSetting
-from observability.traces import Traces, tracing
+from bridge.settings import Settings, worded
+from observability.traces import Traces, tracing, tracing_apart
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
+
+T = TypeVar("T")
 
 
 @contextmanager
 def traced(settings: Settings, service: str) -> Generator[Traces]:
     """Once in a process. Raises WrongSetting for an endpoint or a key that cannot be one."""
-    with ExitStack() as stack:
-        endpoint, key = settings.phoenix_collector_endpoint, settings.phoenix_api_key
-        try:
-            traces = stack.enter_context(tracing(endpoint=endpoint, api_key=key, service=service))
-        except ValueError as error:
-            raise WrongSetting(str(error)) from error
+    endpoint, key = settings.phoenix_collector_endpoint, settings.phoenix_api_key
+    with _entered(tracing(endpoint=endpoint, api_key=key, service=service)) as traces:
         yield traces
+
+
+@contextmanager
+def tracer(settings: Settings, service: str) -> Generator["Tracer"]:
+    """For a process that makes its spans with this alone. Raises WrongSetting likewise."""
+    endpoint, key = settings.phoenix_collector_endpoint, settings.phoenix_api_key
+    with _entered(tracing_apart(endpoint=endpoint, api_key=key, service=service)) as tracer:
+        yield tracer
+
+
+@contextmanager
+def _entered(opening: AbstractContextManager[T]) -> Generator[T]:
+    """What goes wrong later is no setting's."""
+    with ExitStack() as stack:
+        with worded():
+            opened = stack.enter_context(opening)
+        yield opened

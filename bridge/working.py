@@ -11,7 +11,7 @@ import anyio
 
 from bridge.service import Unavailable
 from bridge.settings import Settings, WrongSetting, openai_settings, worded
-from bridge.traced import traced
+from bridge.traced import traced, tracer
 from inference_server.engines import EngineUnusable, Generate
 from inference_server.worker import work
 from wire import embedding
@@ -40,7 +40,7 @@ async def serve(arguments: argparse.Namespace, settings: Settings) -> None:
     with worded():
         wire = RedisWire(settings.redis_url, key, settings.redis_key, lease_s=settings.lease_s)
     stopped = anyio.Event()
-    # A batch of texts is no part of anybody's question.
+    # A batch of texts has a span of its own kind, not an answer's.
     with nullcontext() if embeds else traced(settings, "tandem-worker"):
         async with _engine(arguments, settings) as engine, wire, anyio.create_task_group() as tasks:
             tasks.start_soon(_until_signal, stopped)
@@ -59,9 +59,11 @@ async def _engine(arguments: argparse.Namespace, settings: Settings) -> AsyncGen
         raise WrongSetting(f"--config is for the vllm engine; the {arguments.engine} engine has its settings in .env")
     if arguments.task == "embed":
         from bridge.embed_engines import embed_engine
+        from inference_server.embed_spans import spanned
 
-        async with embed_engine(arguments.engine, settings, arguments.config) as generate:
-            yield _Open(generate)
+        with tracer(settings, "tandem-worker") as spans:
+            async with embed_engine(arguments.engine, settings, arguments.config) as generate:
+                yield _Open(spanned(generate, spans))
     elif arguments.engine in ("onnx", "sentence-transformers"):
         raise WrongSetting(f"the {arguments.engine} engine only embeds: add --task embed")
     elif arguments.engine == "echo":

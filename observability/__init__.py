@@ -20,6 +20,9 @@ at its end; an error is status ERROR with the recorded exception where one was r
 middle has no status, and Phoenix calls it unset. Values may be cut by whoever sets them, never here; a stream's
 pieces are no spans.
 
+A batch of texts for a worker is one span there, `embed` (EMBEDDING: embedding.model_name, tandem.texts), below the span
+that asked for it: a query's. What an index asks for is a trace of its own, without the texts.
+
 `generate` runs in the worker: the job's metadata carries `traceparent`, written by propagate.inject inside
 `answer` and read by propagate.extract around `generate`. Both processes name the same project, for Phoenix
 files a trace under one.

@@ -9,8 +9,12 @@ import anyio
 import pytest
 from anyio import fail_after
 
+from tests.observability.collector import collecting
 from tests.points import points
-from tests.processes import Place, place
+from tests.processes import Place, place, until
+from wire import Final, Job, Metadata
+from wire.embedding import Batch, encode_batch, queue
+from wire.redis import RedisWire
 
 ROOMS = ["wood room", "metal corner", "kiln room", "laser room", "yard", "kitchen"]
 FILES = 70
@@ -90,6 +94,27 @@ async def test_what_workers_have_embedded_is_searched_without_them_and_gone_on_w
     # The same vectors are what this machine makes itself, and none is made again.
     alone = await notes.tandem("index", "--json", settings={"TANDEM_EMBED_PRECISION": "fp32"})
     assert (alone.json["unchanged"], alone.json["embedded_chunks"]) == (3, 0)
+
+
+@pytest.mark.slow
+async def test_a_batch_leaves_one_span_in_the_trace_of_who_asked(notes: Place, remote: dict[str, str]) -> None:
+    traceparent = f"00-{0xA:032x}-{0xB:016x}-01"
+    job = Job("batch", encode_batch(Batch(("a", "b", "c"))), metadata=Metadata(traceparent=traceparent))
+    with collecting() as collector:
+        settings = {**remote, "PHOENIX_COLLECTOR_ENDPOINT": collector.url}
+        async with notes.program(*WORKER, settings=settings) as worker:
+            async with RedisWire(remote["REDIS_URL"], queue(remote["REDIS_STREAM_KEY"])) as wire:
+                with fail_after(30):
+                    await until(wire.workers)
+                    async with wire.send(job) as replies:
+                        *_, final = [reply async for reply in replies]
+            await worker.says("finished after")
+        spans = (await anyio.to_thread.run_sync(collector.request)).spans
+    assert isinstance(final, Final) and final.error is None
+    assert [(span.name, span.trace_id[-1], span.parent_span_id[-1]) for span in spans] == [("embed", 0xA, 0xB)]
+    told = {one.key: one.value.string_value or one.value.int_value for one in spans[0].attributes}
+    assert (told["openinference.span.kind"], told["tandem.texts"]) == ("EMBEDDING", 3)
+    assert told["embedding.model_name"] == final.model
 
 
 async def test_only_engines_that_embed_take_batches(notes: Place, remote: dict[str, str]) -> None:

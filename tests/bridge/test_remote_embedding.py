@@ -3,7 +3,7 @@
 import tempfile
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -12,6 +12,7 @@ import anyio
 import numpy as np
 import pytest
 from anyio import fail_after
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, use_span
 from redis.asyncio import Redis
 
 from bridge.remote_embedding import Batches, embedding_workers, has_twin
@@ -69,6 +70,22 @@ async def test_a_batch_that_is_asked_for_again_is_embedded_once(wire: Wire) -> N
             again = await Batches(wire, "the queue").ask(TEXTS, WEIGHTS, 30)
     assert (first.vectors == again.vectors).all()
     assert embedder.embedded == TEXTS
+
+
+async def test_a_batch_says_in_whose_trace_it_is_asked_for(wire: Wire) -> None:
+    embed, traceparents = words(WordEmbedder()), list[str | None]()
+
+    def noting(job: Job, said: Said) -> AbstractAsyncContextManager[AsyncIterator[Reply]]:
+        traceparents.append(job.metadata.traceparent)
+        return embed(job, said)
+
+    async with worker(wire, noting):
+        with fail_after(5):
+            await Batches(wire, "the queue").ask(TEXTS, WEIGHTS, 30)
+            asking = NonRecordingSpan(SpanContext(0xA, 0xB, is_remote=False, trace_flags=TraceFlags(1)))
+            with use_span(asking):
+                await Batches(wire, "the queue").ask(TEXTS[:3], WEIGHTS, 30)
+    assert traceparents == [None, f"00-{0xA:032x}-{0xB:016x}-01"]
 
 
 async def test_an_error_of_an_earlier_time_is_not_believed(wire: Wire) -> None:
