@@ -62,7 +62,7 @@ def tracing(
 def tracing_apart(
     *, endpoint: str | None, api_key: str | None = None, project: str = PROJECT, service: str
 ) -> Generator["Tracer"]:
-    """As `tracing`, for a tracer that is the caller's alone: what others in this process make spans of stays nothing."""
+    """As `tracing`, for a tracer that is the caller's alone: spans that others in this process begin stay nothing."""
     from opentelemetry.trace import NoOpTracer
 
     if endpoint is None:
