@@ -23,7 +23,7 @@ logger = logging.getLogger("tandem")
 RESCAN_S = 600
 INDEX_FAILS = (EmbedderAway, EmbedderUnusable, NoReader, StoreAway)
 _RETRIES_S = (2, 5, 15, 60)
-_QUIET_S = 10  # without a change, until what no file uses is dropped
+_QUIET_S = 10  # without a change, until what no file uses is dropped, and memory that no search needs is given back
 _LOOK_UP_S = 30  # how often a clock is looked at for a sleep of the whole machine
 _SLEPT_S = 5
 _RETIRE_S = 60  # longer than any search that still reads the former index
@@ -125,6 +125,7 @@ class Keeping:
         # However busy or quiet the folders are, all of them are looked at from time to time; and after a sleep of the
         # machine, through which a disk may have come or gone without an event.
         while (left_s := rescan - anyio.current_time()) > 0 and _asleep_s() - asleep < _SLEPT_S:
+            await self._indexer.rest()  # here, as others may ask for a run too
             with anyio.move_on_after(min(left_s, _LOOK_UP_S)):
                 return await watch.dirty()
         return None

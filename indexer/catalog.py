@@ -32,7 +32,7 @@ class Catalog:
         self.file = file
         self._writing = threading.Lock()
         self._own = threading.local()
-        self._readers: list[sqlite3.Connection] = []
+        self._readers: dict[threading.Thread, sqlite3.Connection] = {}
         try:
             self._write = sqlite3.connect(file, check_same_thread=False, isolation_level=None)
             try:
@@ -49,15 +49,18 @@ class Catalog:
             ) from error
 
     def close(self) -> None:
-        for connection in (*self._readers, self._write):
+        for connection in (*self._readers.values(), self._write):
             connection.close()
 
     @property
     def _read(self) -> sqlite3.Connection:
         """One for each thread: as long as a statement is unfinished, all others of its connection see an old state."""
         if not hasattr(self._own, "connection"):
+            for thread in [thread for thread in list(self._readers) if not thread.is_alive()]:
+                if left := self._readers.pop(thread, None):  # another thread may have seen it too
+                    left.close()
             self._own.connection = sqlite3.connect(f"{self.file.as_uri()}?mode=ro", uri=True, check_same_thread=False)
-            self._readers.append(self._own.connection)
+            self._readers[threading.current_thread()] = self._own.connection
         return self._own.connection
 
     def _rows(self, query: str, values: Sequence[Any] = ()) -> list[Any]:

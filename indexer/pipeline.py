@@ -19,7 +19,8 @@ import anyio
 import anyio.to_thread
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from indexer.embed import EmbedderAway, EmbedderUnusable
+from indexer import heap
+from indexer.embed import EmbedderAway, EmbedderUnusable, Resting
 from indexer.grow import Growth
 from indexer.hits import Summary
 from indexer.missing import Missing, devices_of, missing
@@ -81,6 +82,7 @@ class Indexer:
         self._excluded = str(excluded) if excluded else None
         self._one_run = anyio.Lock()
         self._unused_vectors = True  # a kill may have left some
+        self._roused = True  # opening takes memory too
         self.progress: Progress | None = None
         self.unlisted: tuple[str, ...] = ()
         self.restless: frozenset[str] = frozenset()  # files that kept changing while they were read
@@ -117,7 +119,7 @@ class Indexer:
 
     async def _summary(self, paths: Collection[str] | None, accept_deletions: bool) -> Summary:
         began, now = time.monotonic(), datetime.now(UTC)
-        self.progress = Progress()
+        self.progress, self._roused = Progress(), True
         try:
             tally = await self._run(paths, accept_deletions)
         finally:
@@ -154,6 +156,18 @@ class Indexer:
                 await self.index.store.tidy()
                 self._unused_vectors = False
 
+    async def rest(self) -> None:
+        """Gives back the memory that indexing needs and searching does not, unless a run is under way. The next run
+        takes it again."""
+        if self.progress or not self._roused:
+            return
+        async with self._one_run:
+            self._roused = False
+            for index in self._indexes():
+                if isinstance(index.embedder, Resting):
+                    await index.embedder.rest()
+            await _in_thread(heap.trim)
+
     async def grow(self) -> int | None:
         """The next step of the index that grows beside the one that answers, between two runs.
 
@@ -162,6 +176,7 @@ class Indexer:
         async with self._one_run:
             if self.growth is None:
                 return None
+            self._roused = True
             embedded = await self.growth.step()
             if embedded is None:
                 self.index, self.growth = self.growth.index, None

@@ -6,6 +6,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 from pathlib import Path
@@ -116,6 +117,29 @@ async def test_who_asks_a_new_daemon_at_once_is_answered_from_its_first_files() 
 
 
 # --- one index, several processes
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+async def test_a_daemon_that_has_nothing_to_do_gives_back_memory_and_goes_on_when_it_has() -> None:
+    with place() as here:
+        here.write("docs/many.md", "".join(f"# Kiln {n}\n\nIt cools {n} hours. {'Ash. ' * 40}\n\n" for n in range(30)))
+        async with here.daemon(here.docs) as daemon:
+            await daemon.in_step(1)
+            busy_mb = _own_mb(daemon)
+
+            async def smaller() -> bool:
+                return _own_mb(daemon) < busy_mb - 15
+
+            await until(smaller, within_s=45)
+            here.write("docs/new.md", "The zeppelin flies on Sundays.")
+            await daemon.in_step(2)
+            assert "zeppelin" in await daemon.reads("zeppelin")
+
+
+def _own_mb(daemon: Daemon) -> float:
+    """What its process shares with no file."""
+    status = Path(f"/proc/{daemon.program.process.pid}/status").read_text()
+    return int(status.split("RssAnon:")[1].split()[0]) / 1024
 
 
 async def test_a_second_daemon_on_the_index_is_told_who_holds_it_and_the_first_goes_on(daemon: Daemon) -> None:

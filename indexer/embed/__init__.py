@@ -6,7 +6,7 @@ TextsRefused       some of the texts can never be embedded; the others are done
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,4 +54,13 @@ class Embedder(Protocol):
 
     async def query(self, text: str) -> Vectors:
         """float32, (dimensions,). Raises EmbedderAway or EmbedderUnusable."""
+        ...
+
+
+@runtime_checkable
+class Resting(Protocol):
+    """An embedder that holds in this process what only documents need."""
+
+    async def rest(self) -> None:
+        """Gives that back; the next `documents` takes it again. Queries go on."""
         ...

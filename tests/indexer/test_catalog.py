@@ -2,7 +2,10 @@
 
 import hashlib
 import json
+import os
 import sqlite3
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -135,4 +138,19 @@ def test_forgetting_takes_what_lies_beneath_and_adding_its_root_again_does_not_b
     assert catalog.forgotten() == []
     catalog.forget_for_good("/notes")
     assert (catalog.forgotten(), catalog.roots(), catalog.counts()) == ([], [], (0, 0))
+    catalog.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_thread_that_has_ended_leaves_no_connection_open(tmp_path: Path) -> None:
+    catalog = Catalog(tmp_path / "catalog.sqlite3")
+
+    def opened() -> int:
+        """Files of the catalog that a new thread sees this process have open while it reads."""
+        with ThreadPoolExecutor(1) as thread:
+            assert thread.submit(catalog.counts).result() == (0, 0)
+            return sum(os.path.realpath(one).startswith(str(tmp_path)) for one in Path("/proc/self/fd").iterdir())
+
+    first, *later = (opened() for _ in range(5))
+    assert later == [first] * 4
     catalog.close()

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from platformdirs import user_cache_path
 
+from indexer import heap
 from indexer.embed import EmbedderUnusable, Vectors, graph, onnx, weights
 
 NAME = "all-MiniLM-L6-v2"
@@ -79,6 +80,34 @@ async def test_what_is_given_up_ends_with_the_batch_under_way(embedder: onnx.Onn
     start = time.monotonic()
     await embedder.documents(["One more."])
     assert time.monotonic() - start < 5  # all of them take half a minute
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+async def test_an_embedder_at_rest_holds_less_memory_answers_queries_and_embeds_again() -> None:
+    embedder = onnx.load(NAME, None, CACHE, 2)
+    (before,) = await embedder.documents(["The kilns are in the yard."])
+    heap.trim()
+    awake_mb = _own_mb()
+    await embedder.rest()
+    heap.trim()
+    assert _own_mb() < awake_mb - 8  # the second session's own copy of the weights
+    assert await embedder.query("Where are the kilns?") @ before > 0.5
+    (again,) = await embedder.documents(["The kilns are in the yard."])
+    assert np.array_equal(again, before)
+
+
+def test_memory_that_is_free_goes_back_to_the_system() -> None:
+    kept = [bytes(1000) for _ in range(100_000)][::1000]  # one block in a thousand holds the others' pages
+    before_mb = _own_mb()
+    heap.trim()
+    assert _own_mb() < before_mb - 50
+    assert len(kept) == 100
+
+
+def _own_mb() -> float:
+    """What this process shares with no file."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("RssAnon:")[1].split()[0]) / 1024
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="niceness is a thread's own on Linux only")

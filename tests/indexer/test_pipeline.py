@@ -239,6 +239,28 @@ async def test_the_data_folder_is_not_indexed_where_it_lies_in_a_root(library: L
     assert timeless(await indexer.sync({str(library.folder / "data" / "a.txt")})) == Summary()
 
 
+class Sleeper(WordEmbedder):
+    """A model that counts how often it is put to rest."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rests = 0
+
+    async def rest(self) -> None:
+        self.rests += 1
+
+
+async def test_after_each_run_the_model_is_put_to_rest_once(library: Library, reader: Reader) -> None:
+    embedder = Sleeper()
+    indexer = Indexer(replace(library.index, embedder=embedder), reader.read)
+    for rests in (1, 2):
+        library.write(f"{rests}.txt", f"The lantern hangs in barn {rests}.")
+        assert (await indexer.sync()).added == 1
+        await indexer.rest()
+        await indexer.rest()
+        assert embedder.rests == rests
+
+
 class Choosy(WordEmbedder):
     """A model that takes no zeppelins."""
 
