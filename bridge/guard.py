@@ -5,7 +5,7 @@ On the Unix socket the socket's mode is the guard. Over TCP, in this order:
     421  the Host is neither loopback nor allowed (a rebound name would make any web page same-origin)
     403  the Origin is neither none, nor the Host itself, nor allowed
     404  the path is for the Unix socket only
-    401  a token is set and not given (never asked for: /health and preflights)
+    401  a token is set and not given (never asked for: /health, preflights and the web page's own files)
     413  the body is over 1 MiB, whatever the headers said, here as on the Unix socket
 """
 
@@ -25,7 +25,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 logger = logging.getLogger(__name__)
 
 MAX_BODY = 1 << 20
-OPEN = frozenset({"/health"})
+OPEN = frozenset({"/", "/health"})
+OPEN_FOLDER = "/assets/"
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]\s/@]+)(:\d{1,5})?")
 
 
@@ -54,7 +55,7 @@ def guarded(
             return failure(404, "not_found", "no such path here")
         if origin in origins and _is_preflight(scope, headers):
             return Response(status_code=204, headers=_preflight(headers))
-        if token and scope["path"] not in OPEN and not _has_token(headers, token):
+        if token and not _is_open(scope["path"]) and not _has_token(headers, token):
             return failure(401, "token", "expected Authorization: Bearer <token>", {"WWW-Authenticate": "Bearer"})
         return None
 
@@ -149,6 +150,10 @@ def _is_same(origin: str, host: str) -> bool:
     return origin in (f"http://{host}", f"https://{host}")
 
 
+def _is_open(path: str) -> bool:
+    return path in OPEN or path.startswith(OPEN_FOLDER)
+
+
 def _has_token(headers: Headers, token: str) -> bool:
     scheme, _, given = headers.get("authorization", "").partition(" ")
     return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), token.encode())
@@ -171,7 +176,7 @@ def _with_cors(send: Send, origin: str) -> Send:
         if message["type"] == "http.response.start":
             headers: Any = MutableHeaders(scope=message)
             headers["Access-Control-Allow-Origin"] = origin
-            headers["Access-Control-Expose-Headers"] = "mcp-session-id, retry-after, www-authenticate"
+            headers["Access-Control-Expose-Headers"] = "mcp-session-id, retry-after, tandem-answer, www-authenticate"
             headers.add_vary_header("Origin")
         await send(message)
 
