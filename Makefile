@@ -38,7 +38,7 @@ test-all: lint page-check $(VENV)/.page-installed .venv-phoenix/.installed
 	@TANDEM_TEST_PHOENIX_REQUIRED=1 TANDEM_TEST_BROWSER_REQUIRED=1 TANDEM_TEST_VLLM_REQUIRED=$$(test ! -e .venv-vllm/.installed || echo 1) \
 		$(VENV)/bin/python -m pytest $(PARALLEL)
 	@test ! -e .venv-vllm/.installed || .venv-vllm/bin/python -m pytest \
-		tests/inference_server/test_vllm_engine.py tests/inference_server/test_vllm_embed.py
+		tests/inference_server/test_vllm_engine.py tests/inference_server/test_vllm_embed.py tests/inference_server/test_sbert.py
 
 # What drives a browser: 40 MB. The browser is the system's Chromium.
 $(VENV)/.page-installed: $(VENV)/.tests-installed requirements-page.lock
