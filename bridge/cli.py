@@ -141,7 +141,7 @@ def _shared(parser: argparse.ArgumentParser, json_: bool = True, **default: Any)
 def _dead(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     for name, help_ in (
-        ("ls", "list them, the latest first"),
+        ("ls", "list them, the latest first; the last 10 000 are kept"),
         ("show", "print one: why it was given up, its question and its passages"),
         ("retry", "send one again, with a clean record; its answer is kept for ten minutes after its end"),
         ("drop", "remove one for good"),

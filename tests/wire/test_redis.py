@@ -136,6 +136,20 @@ async def test_an_entry_that_is_no_job_is_answered_where_it_can_be_logged_and_go
     assert dead[b"data"] == fields.get("data", b"") and b"expected" in dead[b"reason"]
 
 
+async def test_of_the_dead_the_last_ten_thousand_are_kept(wire: RedisWire, redis: Any, key: str) -> None:
+    async with redis.pipeline(transaction=False) as pipeline:
+        for n in range(10_500):
+            pipeline.xadd(f"{key}:inference_dead", {"data": "x", "request_id": f"old-{n}"})
+        await pipeline.execute()
+    await redis.xadd(key, {"data": b"not json"})
+    with fail_after(5):
+        async with wire.attach() as inbox:
+            assert await inbox.take(1) == []
+    dead = await redis.xrange(f"{key}:inference_dead")
+    assert 10_000 <= len(dead) < 10_200
+    assert dead[-1][1][b"data"] == b"not json" and dead[0][1][b"request_id"] != b"old-0"
+
+
 async def test_a_worker_whose_slots_are_busy_still_counts_and_keeps_its_job(
     redis_url: str, redis: Any, key: str
 ) -> None:

@@ -63,9 +63,10 @@ local function tell_end(base, id, final, state)
   redis.call('PUBLISH', 'result:' .. id, final)
 end
 local function bury(base, stream, group, entry, data, reason, id, final, who)
-  redis.call('XADD', base .. ':inference_dead', '*', 'data', data, 'reason', reason, 'request_id', id or '',
-    'stream', stream, 'failures', id and redis.call('HGET', base .. ':job:' .. id, 'failures') or '0',
-    'consumers', who)
+  -- Whole blocks go: up to a hundred more than 10 000 are kept.
+  redis.call('XADD', base .. ':inference_dead', 'MAXLEN', '~', 10000, '*', 'data', data, 'reason', reason,
+    'request_id', id or '', 'stream', stream, 'consumers', who,
+    'failures', id and redis.call('HGET', base .. ':job:' .. id, 'failures') or '0')
   if id and id ~= '' then tell_end(base, id, final, 'dead') end
   drop(stream, group, entry)
   count(base, 'dead')
