@@ -41,7 +41,7 @@ from wire.redis import RedisWire
 
 KEY = "vllm_path"
 AT_ONCE, TOKENS = 16, 400
-FIRSTS, ROUNDS = 40, 9
+FIRSTS = 5  # a round
 PASSAGES = tuple(Passage(text=f"Passage {n}: the kiln is warm, the shelf is cold. " * 3) for n in range(5))
 
 Ask = Callable[[Job], Awaitable[tuple[float, float, int]]]
@@ -51,15 +51,16 @@ Ask = Callable[[Job], Awaitable[tuple[float, float, int]]]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--ask", metavar="URL", help="be who asks through the queue")
+    parser.add_argument("--rounds", type=int, default=9)
     arguments = parser.parse_args()
     if arguments.ask:
         anyio.run(asker, arguments.ask)
         return
     with tempfile.TemporaryDirectory(dir="/tmp") as place:
-        anyio.run(measure, Path(place))
+        anyio.run(measure, Path(place), arguments.rounds)
 
 
-async def measure(place: Path) -> None:
+async def measure(place: Path, rounds_asked: int) -> None:
     reciter.write(place / "model")
     engine_arguments = {
         "model": str(place / "model"),
@@ -77,9 +78,9 @@ async def measure(place: Path) -> None:
         firsts: dict[str, list[float]] = {kind: [] for kind in kinds}
         rates: dict[str, list[float]] = {kind: [] for kind in kinds}
         spent: dict[str, list[float]] = {kind: [] for kind in kinds}
-        for measured in (False, *[True] * ROUNDS):  # the first warms up
+        for measured in (False, *[True] * rounds_asked):  # the first warms up
             for kind, ask in kinds.items():
-                first = await ask(1, FIRSTS // ROUNDS + 1, 8)
+                first = await ask(1, FIRSTS, 8)
                 cpu_s = time.process_time()
                 load = await ask(AT_ONCE, 1, TOKENS)
                 cpu_s = time.process_time() - cpu_s

@@ -137,7 +137,7 @@ class Hold(Protocol):
     """Why the body was cancelled, once it was; "finished" also where nothing was left to do from the start."""
 
     async def emit(self, delta: Delta) -> None:
-        """On its way at once if it is the answer's first, else within 25 ms. Waits where the queue cannot keep up."""
+        """On its way at once if nothing was for 25 ms, else when they are over. Waits if the queue cannot keep up."""
         ...
 
     async def finish(self, final: Final) -> None:

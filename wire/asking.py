@@ -66,12 +66,14 @@ async def sending(steps: Steps, job: Job, stream: str, depth: int, quota: int) -
 
     # Subscribe before the job exists: pub/sub keeps nothing for latecomers.
     async with steps.listen(job.request_id) as heard:
-        request_id = await steps.admit(job.request_id, data, terms)
-        if request_id == job.request_id:
-            async with aclosing(_replies(steps, request_id, heard, Merge(), stream, admit)) as replies:
+        admitted = await steps.admit(job.request_id, data, terms)
+        if admitted.request_id == job.request_id:
+            # A job that was there before may have been begun, or even answered: its log is read.
+            logged = Logged(known=True) if admitted.is_new else None
+            async with aclosing(_replies(steps, job.request_id, heard, Merge(), stream, admit, logged)) as replies:
                 yield replies
             return
-    async with resuming(steps, request_id, (0, 0), stream) as replies:
+    async with resuming(steps, admitted.request_id, (0, 0), stream) as replies:
         yield replies
 
 
@@ -103,7 +105,6 @@ async def _replies(
     log = _Log(steps, request_id, place)
     lost = replace(_LOST, seq=place.seq + 1)
     begun = False
-    # A job that was sent may have been there before, even answered.
     logged = logged or await log.read()
     frames, from_log = logged.frames, True
     while True:

@@ -14,7 +14,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from wire import NOBODY, Busy, Inbox, WorkerCard, asking
 from wire.messages import Job, Reply
 from wire.serving import serving
-from wire.steps import KEPT_MS, Beat, Figures, Frame, Heard, Logged, Started, Taken, Terms
+from wire.steps import KEPT_MS, Admitted, Beat, Figures, Frame, Heard, Logged, Started, Taken, Terms
 
 _KEPT = 500  # logs of answers that have ended
 
@@ -93,13 +93,13 @@ class MemorySteps:
     def cancels(self) -> AbstractAsyncContextManager[MemoryObjectReceiveStream[Heard]]:
         return self.listen("")
 
-    async def admit(self, request_id: str, data: bytes, terms: Terms) -> str:
+    async def admit(self, request_id: str, data: bytes, terms: Terms) -> Admitted:
         self._drop_old()
         if request_id in self._jobs:
-            return request_id
+            return Admitted(request_id)
         same = self._same.get((terms.client, terms.idem)) if terms.idem else None
         if same in self._jobs:
-            return same
+            return Admitted(same)
         if terms.depth and len(self._waiting) >= terms.depth:
             raise Busy(f"{len(self._waiting)} jobs are waiting already", retry_after_s=5)
         if terms.quota and self._of(terms.client) >= terms.quota:
@@ -108,7 +108,7 @@ class MemorySteps:
         if terms.idem:
             self._same[terms.client, terms.idem] = request_id
         self._put(request_id)
-        return request_id
+        return Admitted(request_id, is_new=True)
 
     async def read(self, request_id: str, after: tuple[int, int]) -> Logged:
         kept = self._jobs.get(request_id)

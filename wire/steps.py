@@ -39,6 +39,15 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True)
+class Admitted:
+    """The request that a job is now: another's id where the client's key was used before. `is_new`: by this call, so
+    that nothing of it can have been said before."""
+
+    request_id: str
+    is_new: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Taken:
     stream: str
     entry: str
@@ -106,8 +115,8 @@ class Steps(Protocol):
         """The frames of a request from now on: the queue has confirmed."""
         ...
 
-    async def admit(self, request_id: str, data: bytes, terms: Terms) -> str:
-        """The request that it is now: another's id where the client's key was used before. Raises `Busy`."""
+    async def admit(self, request_id: str, data: bytes, terms: Terms) -> Admitted:
+        """Raises `Busy`."""
         ...
 
     async def read(self, request_id: str, after: tuple[int, int]) -> Logged:

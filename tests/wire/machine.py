@@ -49,7 +49,8 @@ class Walk:
         acts = [
             *[self.admit] * 4,
             *[self.take] * 8,
-            *[self.write] * 40,
+            *[self.write] * 36,
+            *[self.write_together] * 4,
             *[self.finish] * 6,
             *[self.beat] * 6,
             *[self.lapse] * 6,
@@ -74,7 +75,8 @@ class Walk:
             request_id = uuid.UUID(int=self.random.getrandbits(128)).hex
             self.jobs.append(request_id)
         terms = Terms(self.base, deadline_ms=3_600_000)
-        assert await self.steps[0].admit(request_id, encode_job(Job(request_id, "why?")), terms) == request_id
+        admitted = await self.steps[0].admit(request_id, encode_job(Job(request_id, "why?")), terms)
+        assert admitted.request_id == request_id
 
     async def take(self) -> None:
         n, name = self.worker()
@@ -97,6 +99,15 @@ class Walk:
         if self.held[n]:
             await self._write(n, self.random.choice(self.held[n]))
 
+    async def write_together(self) -> None:
+        """One call for many jobs, of which some may be another's by now."""
+        n, _ = self.worker()
+        many = {mine.request_id: mine for _, mine in self.zombies[-3:]} | {one.request_id: one for one in self.held[n]}
+        if many:
+            frames = [_frame(mine, _said(mine)) for mine in many.values()]
+            for mine, ours in zip(many.values(), await self.steps[n].append(frames), strict=True):
+                self._written(mine, ours)
+
     async def write_as_a_zombie(self) -> None:
         if self.zombies:
             n, mine = self.random.choice(self.zombies[-30:])
@@ -106,12 +117,14 @@ class Walk:
                 await self._finish(n, mine)
 
     async def _write(self, n: int, mine: _Mine) -> None:
-        data = encode_reply(Delta("x", mine.following, mine.started.epoch))
-        frame = _frame(mine, data)
+        frame = _frame(mine, _said(mine))
         (ours,) = await self.steps[n].append([frame])
         if self.random.random() < 0.1:  # its answer was lost: once more
             (again,) = await self.steps[n].append([frame])
             assert again == ours
+        self._written(mine, ours)
+
+    def _written(self, mine: _Mine, ours: bool) -> None:
         if ours:
             assert mine.started.epoch == self.epochs[mine.request_id][-1], "a frame of an old epoch was accepted"
             assert not self.finals[mine.request_id], "a frame after the final was accepted"
@@ -183,6 +196,10 @@ class Walk:
             assert written[: len(self.accepted[request_id])] == self.accepted[request_id], "not what was accepted"
             assert len(written) - len(self.accepted[request_id]) == len(ends), "a frame that nobody wrote"
             assert self.finals[request_id] <= len(ends)
+
+
+def _said(mine: _Mine) -> bytes:
+    return encode_reply(Delta("x", mine.following, mine.started.epoch))
 
 
 def _frame(mine: _Mine, data: bytes = b"") -> Frame:

@@ -68,6 +68,13 @@ async def test_an_answer_arrives_in_order_and_ends_with_its_final(wire: Wire) ->
     assert answer[-1] == Final(seq=len(answer), engine="test", epoch=answer[-1].epoch)
 
 
+async def test_words_that_come_faster_than_anybody_reads_travel_together(wire: Wire) -> None:
+    with fail_after(5):
+        async with wire.attach() as inbox, anyio.create_task_group() as tasks, wire.send(new_job()) as replies:
+            tasks.start_soon(serve, inbox, ["word "] * 500)
+            assert len(await read(replies)) < 100
+
+
 async def test_a_job_sent_before_any_worker_is_served_when_one_comes(wire: Wire) -> None:
     with fail_after(5):
         async with wire.send(new_job()) as replies, wire.attach() as inbox:

@@ -95,11 +95,11 @@ ADMIT = Step(
 local UNKNOWN_S = 5
 local now, base, job = now_ms(), KEYS[2], KEYS[3]
 local id, client = ARGV[1], ARGV[3]
-if redis.call('EXISTS', job) == 1 then return {'ok', id} end
+if redis.call('EXISTS', job) == 1 then return {'ok', id, 0} end
 local same = base .. ':idem:' .. client .. ':' .. ARGV[4]
 if ARGV[4] ~= '' then
   local had = redis.call('GET', same)
-  if had and redis.call('EXISTS', base .. ':job:' .. had) == 1 then return {'ok', had} end
+  if had and redis.call('EXISTS', base .. ':job:' .. had) == 1 then return {'ok', had, 0} end
 end
 local deadline, depth = tonumber(ARGV[5]), redis.call('XLEN', KEYS[1])
 local rate, models = 0, {}
@@ -136,7 +136,7 @@ redis.call('HSET', job, 'state', 'queued', 'epoch', '0', 'client', client, 'dead
   'stream', KEYS[1], 'entry', entry, 'kept', ARGV[9])
 redis.call('PEXPIRE', job, ttl)
 count(base, 'admitted')
-return {'ok', id}
+return {'ok', id, 1}
 """
 )
 
@@ -198,18 +198,23 @@ return {{cancelled and 'cancelled' or 'ours', whole(epoch), whole(deadline - now
 """
 )
 
-# KEYS: log. ARGV: channel, epoch, seq, frame
+# KEYS: the log of each frame. ARGV: of each its job's id, epoch, seq, data. Answers 1 or 0 for each.
 APPEND = Step(
     _TOOLS
     + """
-local id = ARGV[2] .. '-' .. ARGV[3]
-if not follows(KEYS[1], ARGV[2], tonumber(ARGV[3])) then
-  local top = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
-  return top and top[1] == id and top[2][2] == ARGV[4] and 1 or 0
+local function append(log, id, epoch, seq, data)
+  local place = epoch .. '-' .. seq
+  if not follows(log, epoch, tonumber(seq)) then
+    local top = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
+    return top and top[1] == place and top[2][2] == data and 1 or 0
+  end
+  redis.call('XADD', log, place, 'd', data)
+  redis.call('PUBLISH', 'result:' .. id, data)
+  return 1
 end
-redis.call('XADD', KEYS[1], id, 'd', ARGV[4])
-redis.call('PUBLISH', ARGV[1], ARGV[4])
-return 1
+local kept = {}
+for i, log in ipairs(KEYS) do kept[i] = append(log, unpack(ARGV, 4 * i - 3, 4 * i)) end
+return kept
 """
 )
 

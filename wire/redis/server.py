@@ -60,24 +60,6 @@ class Server:
         except (RedisError, OSError) as error:
             raise self.down(error) from error
 
-    async def run_all(self, step: Step, calls: Sequence[tuple[Sequence[str], Sequence[str | bytes | float]]]) -> Any:
-        """The answers of many runs that go out together."""
-        try:
-            return await self._pipelined(step, calls)
-        except NoScriptError:
-            await self.ask(self.redis.script_load(step.source))
-        except (RedisError, OSError) as error:
-            raise self.down(error) from error
-        return await self.ask(self._pipelined(step, calls))
-
-    async def _pipelined(
-        self, step: Step, calls: Sequence[tuple[Sequence[str], Sequence[str | bytes | float]]]
-    ) -> list[Any]:
-        pipeline = self.redis.pipeline(transaction=False)
-        for keys, values in calls:
-            pipeline.evalsha(step.sha, len(keys), *keys, *values)
-        return await pipeline.execute()
-
     def down(self, error: Exception | None) -> QueueDown:
         match error:
             case AuthenticationError():

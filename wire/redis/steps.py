@@ -17,7 +17,20 @@ from wire.messages import Final, encode_reply
 from wire.redis import lua
 from wire.redis.ear import Ear
 from wire.redis.server import Server
-from wire.steps import DEADLINE_MS, DEATHS, KEPT_MS, Beat, Figures, Frame, Heard, Logged, Started, Taken, Terms
+from wire.steps import (
+    DEADLINE_MS,
+    DEATHS,
+    KEPT_MS,
+    Admitted,
+    Beat,
+    Figures,
+    Frame,
+    Heard,
+    Logged,
+    Started,
+    Taken,
+    Terms,
+)
 
 GROUP = "gpu_workers"
 _BURIED = f"a worker died {DEATHS} times with nothing but this job"
@@ -56,12 +69,12 @@ class RedisSteps:
     def cancels(self) -> AbstractAsyncContextManager[MemoryObjectReceiveStream[Heard]]:
         return self._ear.listen(f"{self._base}:ctl:cancel")
 
-    async def admit(self, request_id: str, data: bytes, terms: Terms) -> str:
+    async def admit(self, request_id: str, data: bytes, terms: Terms) -> Admitted:
         keys = (terms.stream, self._base, self._job(request_id))
         values = (request_id, data, terms.client, terms.idem, terms.deadline_ms, terms.depth, terms.quota)
         told = await self._server.run(lua.ADMIT, keys, *values, self._lease_ms, self._kept_ms, self._silence_ms)
         if told[0] == b"ok":
-            return told[1].decode()
+            return Admitted(told[1].decode(), is_new=bool(told[2]))
         if told[0] == b"model":
             model, others = terms.stream.removeprefix(f"{self._base}:"), told[1].decode() or "none"
             raise QueueDown(f"no worker has the model {model!r}; the models of those that listen: {others}")
@@ -196,10 +209,10 @@ class RedisSteps:
         return Started(state, int(told[1]), int(told[2]) / 1000, _frames(told[3]))
 
     async def append(self, frames: Sequence[Frame]) -> list[bool]:
-        calls = [
-            ((self._log(f.request_id),), (f"result:{f.request_id}", str(f.epoch), str(f.seq), f.data)) for f in frames
-        ]
-        return [bool(told) for told in await self._server.run_all(lua.APPEND, calls)]
+        # One call, for its cost hardly depends on how many frames it has.
+        logs = [self._log(frame.request_id) for frame in frames]
+        values = [value for f in frames for value in (f.request_id, f.epoch, f.seq, f.data)]
+        return [bool(kept) for kept in await self._server.run(lua.APPEND, logs, *values)]
 
     async def finish(self, worker: str, frame: Frame) -> bool:
         keys = (frame.stream, self._base, self._job(frame.request_id), self._log(frame.request_id))
