@@ -186,6 +186,11 @@ class Catalog:
         query = "SELECT path, reason FROM documents WHERE reason IS NOT NULL AND state = 'indexed' ORDER BY path"
         return self._rows(query)
 
+    def recorded(self, paths: Sequence[str]) -> dict[str, tuple[str, float]]:
+        """Those of `paths` that are indexed: path -> (sha256, when that was recorded in seconds since the epoch)."""
+        query = f"SELECT path, sha256, indexed_at FROM documents WHERE state = 'indexed' AND path IN ({_marks(paths)})"
+        return {path: (sha256, at) for path, sha256, at in self._rows(query, list(paths))}
+
     def counts(self) -> tuple[int, int]:
         """(documents that are indexed, chunks)."""
         failed = "SELECT count(*) FROM documents WHERE reason IS NOT NULL AND state = 'failed'"

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -45,6 +46,17 @@ class Index:
 
 
 @dataclass(frozen=True, slots=True)
+class Looked:
+    """What a search found and by what: the query's vector (none where its embedder is away) of the model `signature`,
+    and when it began, in seconds since the epoch."""
+
+    found: Found
+    vector: Vectors | None
+    signature: str
+    began: float
+
+
+@dataclass(frozen=True, slots=True)
 class _Ranked:
     score: float
     dense: float | None
@@ -63,6 +75,23 @@ async def search(
     weights: fusion.Weights = fusion.WEIGHTS,
 ) -> Found:
     """The best `limit` hits. Without its embedder the lexical side searches alone, and `degraded` says so."""
+    looked = await look(index, query, limit, within=within, pending=pending, merge=merge, weights=weights)
+    return looked.found
+
+
+async def look(
+    index: Index,
+    query: str,
+    limit: int,
+    *,
+    within: str | None = None,
+    pending: int = 0,
+    merge: bool = True,
+    weights: fusion.Weights = fusion.WEIGHTS,
+) -> Looked:
+    """As `search`, for those who want the query's vector too: it is embedded once. Without a document within `within`
+    nothing is embedded."""
+    began, vector = time.time(), None
     with tracer.start_as_current_span("retrieve", attributes=_attributes("RETRIEVER")) as span:
         span.set_attribute(SpanAttributes.INPUT_VALUE, query)
         freshness = Freshness(index.catalog.meta("as_of"), pending)
@@ -79,7 +108,7 @@ async def search(
             hits = _merged(ranked, limit) if merge else [_hit([one]) for one in ranked[:limit]]
             found = Found(tuple(hits), freshness, degraded)
         _describe(span, found)
-        return found
+        return Looked(found, vector, index.embedder.signature, began)
 
 
 async def _embedded(embedder: Embedder, query: str) -> tuple[Vectors | None, tuple[str, ...]]:
