@@ -34,6 +34,8 @@ class Settings:
     rag_score_threshold: float = 0.6
     cache_collection: str = "semantic_cache"
     cache_similarity_threshold: float = 0.92
+    cache_ttl_s: float = 7 * 86_400  # 0, as for cache_max: no answer is kept
+    cache_max: int = 10_000
     redis_url: str | None = None
     redis_key: str | None = None
     redis_stream_key: str = "inference_queue"
@@ -77,6 +79,8 @@ class Settings:
 OURS = frozenset(
     {
         "data",
+        "cache_ttl_s",
+        "cache_max",
         "token",
         "lease_s",
         "embed",
@@ -105,6 +109,7 @@ _RANGES = {
     "port": (0, 65535),
     "qdrant_port": (1, 65535),
     "rag_top_k": (1, 100),  # service.MAX_LIMIT
+    "cache_similarity_threshold": (0, 1),
     "max_concurrent_per_process": (1, inf),
     "result_timeout_sec": (0.1, inf),
     "lease_s": (1, inf),

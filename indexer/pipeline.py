@@ -89,6 +89,7 @@ class Indexer:
         self.waiting: set[str] = set()  # seen by the last run, and not recorded yet
         self.unsure = False  # deletions are held back for want of what the last run did not look at
         self._under_way = anyio.CancelScope()
+        self.changed: Callable[[Collection[str]], Awaitable[object]] | None = None  # called with what is not as it was
 
     @property
     def pending(self) -> int:
@@ -142,6 +143,7 @@ class Indexer:
         went. Waits for a run under way, which may have listed them."""
         async with self._one_run:
             gone = await _in_thread(self._catalog.forget_for_good, path)
+            await self._tell_changed(gone)
             await self._settle()
             self._unused_vectors = True
         await self.purge()
@@ -219,6 +221,7 @@ class Indexer:
         tally.moved = gone.moved
         if gone.deleted:
             await _in_thread(self._catalog.forget, gone.deleted)
+            await self._tell_changed(gone.deleted)
 
     async def _tell(self, found: Seen, gone: Missing, run: Run, whole: bool) -> None:
         """What this run has to say beyond its documents."""
@@ -342,7 +345,13 @@ class Indexer:
         for index in self._indexes():
             await index.store.flush()
         await _in_thread(self._catalog.record, records, time.time())
+        await self._tell_changed([record.path for record in records])
         self.waiting.difference_update(record.path for record in records)
+
+    async def _tell_changed(self, paths: Collection[str]) -> None:
+        """What was made from these files may not outlive them."""
+        if self.changed and paths:
+            await self.changed(paths)
 
     async def _settle(self) -> None:
         doubtful = await _in_thread(self._catalog.doubtful)
