@@ -1,5 +1,6 @@
 """MCP, whose SDK is imported with the first client: half a second and 30 MB that a daemon without one is spared."""
 
+import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from types import ModuleType
@@ -11,6 +12,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bridge.service import Service
 from bridge.sockets import bound
+
+logger = logging.getLogger("tandem")
 
 
 @asynccontextmanager
@@ -40,7 +43,12 @@ class _Later:
         """Until cancelled."""
         await self._wanted.wait()
         # The loop goes on meanwhile: the other faces answer.
-        sessions, tools = await anyio.to_thread.run_sync(_imported)
+        try:
+            sessions, tools = await anyio.to_thread.run_sync(_imported)
+        except ImportError as error:
+            logger.error("MCP could not be loaded: %s; was Tandem upgraded while it ran? Start it again", error)
+            await self._service.stop()  # a relay starts the next one, which has the new files
+            return
         server = tools.mcp_server(self._service, self._version)
         async with sessions.over_lines(server) as self._lines, sessions.over_http(server) as self._http:
             self._ready.set()

@@ -64,8 +64,10 @@ def service() -> FakeService:
 
 @pytest.fixture
 async def daemon(path: str, service: FakeService) -> AsyncGenerator[str]:
-    async with mcp_later(service, "1.2.3", path):
+    async with anyio.create_task_group() as tasks, mcp_later(service, "1.2.3", path):
+        service.work_in(tasks)
         yield path
+        tasks.cancel_scope.cancel()
 
 
 @asynccontextmanager
@@ -186,3 +188,27 @@ async def test_a_daemon_has_the_sdk_in_memory_once_a_client_has_come_and_not_bef
     with anyio.fail_after(60):
         done = await anyio.run_process([sys.executable, "-c", UNTIL_ASKED, path], stderr=None)
     assert done.stdout.decode().splitlines() == ["[]", "True"]
+
+
+OTHER_FILES = """
+import sys, anyio
+sys.modules["mcp"] = None  # as where an upgrade has moved it
+from bridge.mcp_later import mcp_later
+from tests.bridge.fake_service import FakeService
+
+async def main():
+    service = FakeService()
+    async with mcp_later(service, "1.2.3", sys.argv[1]), await anyio.connect_unix(sys.argv[1]):
+        while not service.calls:
+            await anyio.sleep(0.01)
+        print(service.calls)
+
+anyio.run(main)
+"""
+
+
+async def test_a_daemon_whose_files_are_other_ones_by_now_ends_in_order_for_the_next_one(path: str) -> None:
+    with anyio.fail_after(60):
+        done = await anyio.run_process([sys.executable, "-c", OTHER_FILES, path])
+    assert done.stdout.decode().strip() == "[('stop',)]"
+    assert b"was Tandem upgraded while it ran?" in done.stderr
