@@ -144,12 +144,14 @@ export async function file(id: string): Promise<ArrayBuffer> {
   return (await call(`/documents/${encodeURIComponent(id)}/file`)).arrayBuffer();
 }
 
-export function ask(text: string, within: string, session: string, signal: AbortSignal): Promise<Response> {
-  return call("/build-context", { ...posted({ text, session, ...scope(within) }), signal });
+/** The id of an answer that is made from here on, whether or not anybody listens at once. */
+export async function ask(text: string, within: string, session: string, signal: AbortSignal): Promise<string> {
+  const begun = await call("/answers", { ...posted({ text, session, ...scope(within) }), signal });
+  return (await json<{ request: string }>(begun)).request;
 }
 
-/** The rest of an answer after the event `last`, or all of it. */
-export function resume(request: string, last: string | null, signal: AbortSignal): Promise<Response> {
+/** An answer's stream after the event `last`, or from its beginning. */
+export function listenTo(request: string, last: string | null, signal: AbortSignal): Promise<Response> {
   const headers: Record<string, string> = last ? { "Last-Event-ID": last } : {};
   return call(`/answers/${encodeURIComponent(request)}`, { headers, signal });
 }

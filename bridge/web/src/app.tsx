@@ -78,7 +78,9 @@ export function App(): ReactNode {
             Tandem
           </h1>
           <button type="button" className="look" aria-label="Search your files" onClick={() => open({ what: "search" })}>
-            <span>Search your files</span>
+            <span>
+              Search<span className="rest"> your files</span>
+            </span>
             <kbd>/</kbd>
           </button>
           <StatusButton polled={polled} open={() => open({ what: "status" })} />

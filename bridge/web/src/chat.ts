@@ -1,6 +1,6 @@
 // The conversation: it asks, listens, stops, and finds its way back after a lost connection or a reload.
 
-import { type Final, type Piece, Refused, TokenMissing, Unreachable, ask, cancel, resume } from "./api";
+import { type Final, type Piece, Refused, TokenMissing, Unreachable, ask, cancel, listenTo } from "./api";
 import { keep, kept } from "./kept";
 import { events } from "./sse";
 import { type Turn, asked, heard, isUnderWay } from "./turn";
@@ -55,7 +55,7 @@ export function hurry(): void {
 export async function stop(): Promise<void> {
   const turn = chat.turns.at(-1);
   if (!turn || !isUnderWay(turn) || turn.stopping) return;
-  if (!turn.request || turn.phase.name !== "answering") return hangUp(turn);
+  if (!turn.request || !["asking", "answering"].includes(turn.phase.name)) return hangUp(turn);
   replace({ ...turn, stopping: true });
   // Its end comes over the stream, unless the connection is gone.
   setTimeout(() => hangUp(turn), STOP_PATIENCE_MS);
@@ -109,7 +109,9 @@ async function follow(): Promise<void> {
         await pause(null, hungUp.signal);
       } else if (error instanceof Refused && error.retryAfter && ++refusals <= ASKED_AGAIN) {
         const wait = error.retryAfter * 1000;
-        replace({ ...now, phase: { name: "refused", why: error.message, at: Date.now() + wait } });
+        // What was refused before its first word is no answer: it is asked for anew.
+        const request = now.last ? now.request : null;
+        replace({ ...now, request, phase: { name: "refused", why: error.message, at: Date.now() + wait } });
         await pause(wait, hungUp.signal);
       } else if (error instanceof Unreachable && now.request && failures < GIVEN_UP_AFTER) {
         const wait = BACKOFF_MS[Math.min(failures++, BACKOFF_MS.length - 1)] ?? 0;
@@ -127,17 +129,18 @@ async function follow(): Promise<void> {
 
 /** Hears an answer to its end; throws where it is cut off. */
 async function listen(turn: Turn, signal: AbortSignal): Promise<void> {
-  const response = await (turn.request
-    ? resume(turn.request, turn.last, signal)
-    : ask(turn.question, turn.within, chat.session, signal));
-  let now: Turn = { ...turn, request: turn.request ?? response.headers.get("Tandem-Answer") };
-  if (now.phase.name !== "answering") now = { ...now, phase: { name: now.request ? "answering" : "asking" } };
+  const request = turn.request ?? (await ask(turn.question, turn.within, chat.session, signal));
+  // Known from here on, so that a reload finds it.
+  let now: Turn = { ...turn, request };
+  replace(now);
+  const response = await listenTo(request, turn.last, signal);
+  now = { ...now, phase: { name: "answering" } };
   replace(now);
   if (!response.body) throw new Unreachable("The reply was empty.");
   try {
     for await (const { id, data } of events(response.body)) {
       if (signal.aborted) return;
-      if (data === "[DONE]") return;
+      if (data === "[DONE]") continue; // to the very end: hanging up here would look like leaving
       const part = JSON.parse(data) as Piece | Final;
       const stopping = chat.turns.at(-1)?.stopping ?? false;
       replace(heard({ ...now, stopping }, id, part), !part.is_final);

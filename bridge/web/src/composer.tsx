@@ -44,7 +44,7 @@ export function Composer({ field, isUnderWay, isFirst, roots, within, setWithin 
         <textarea
           ref={field}
           aria-label="Your question"
-          placeholder={isFirst ? "Ask your files" : "Ask on"}
+          placeholder={isFirst ? "Ask your files" : "Ask a follow-up, or something new"}
           rows={Math.min(ROWS, text.split("\n").length)}
           maxLength={LONGEST}
           dir="auto"

@@ -81,7 +81,8 @@ function Opened({ document, passage }: { document: Document; passage: Passage })
       )}
       <Lines
         key={page}
-        text={shown ? shown.text : document.text}
+        text={shown ? shown.text.replace(/^\s*\n/, "") : document.text}
+        isPaged={!!document.pages}
         passage={isHere ? passage : null}
         isNumbered={!document.pages && passage.start_line !== null}
         isCode={CODE.test(document.path)}
@@ -140,24 +141,27 @@ function PdfButton({ id, page }: { id: string; page: number }): ReactNode {
 interface Shown {
   text: string;
   passage: Passage | null;
+  isPaged: boolean;
   isNumbered: boolean;
   isCode: boolean;
 }
 
-function Lines({ text, passage, isNumbered, isCode }: Shown): ReactNode {
+function Lines({ text, passage, isPaged, isNumbered, isCode }: Shown): ReactNode {
   const { lines, starts } = useMemo(() => split(text), [text]);
   const { first, last, quote } = useMemo(() => placed(text, starts, passage), [text, starts, passage]);
   const [from, setFrom] = useState(Math.max(0, first - AROUND));
   const [to, setTo] = useState(Math.min(lines.length, last + AROUND));
   const marked = useRef<HTMLLIElement>(null);
-  useEffect(() => marked.current?.scrollIntoView({ block: "center" }), []);
+  useEffect(() => {
+    marked.current?.scrollIntoView({ block: "center" });
+  }, []);
   return (
     <>
       {passage && last === 0 && (
         <p className="notice">The passage does not stand here in these words: the file was read again since.</p>
       )}
       {from > 0 && <More lines={from} where="above" show={() => setFrom(0)} />}
-      <ol className={`lines${isNumbered ? " numbered" : ""}${isCode ? " code" : ""}`} start={from + 1} dir="auto">
+      <ol className={["lines", isPaged && "paged", isNumbered && "numbered", isCode && "code"].filter(Boolean).join(" ")} start={from + 1} dir="auto">
         {lines.slice(from, to).map((line, n) => {
           const at = from + n;
           const isMarked = at >= first && at < last;

@@ -22,7 +22,7 @@ export function StatusView({ polled }: { polled: Polled }): ReactNode {
 function Known({ status }: { status: Status }): ReactNode {
   const workers = status.workers ? `, ${count(status.workers, "worker")}` : "";
   const facts: [string, string][] = [
-    ["Documents", `${count(status.documents, "document")}, ${count(status.chunks, "passage")}`],
+    ["Holds", `${count(status.documents, "document")}, ${count(status.chunks, "passage")}`],
     ["Freshness", capital(freshness(status))],
     ["Answers", status.engine + workers],
     ["Embedding", status.embedding],
@@ -61,8 +61,7 @@ function Progress({ status }: { status: Status }): ReactNode {
   return (
     <div className="progress" aria-live="polite">
       <p>
-        <b>{summary(status)}</b>
-        {status.state === "idle" && !status.pending && ", all in step"}
+        <b>{status.state === "idle" && !status.pending ? "All in step with your files" : summary(status)}</b>
       </p>
       {progress && progress.files > 0 && (
         <>

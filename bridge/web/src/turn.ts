@@ -37,21 +37,15 @@ export function isUnderWay(turn: Turn | undefined): boolean {
 /** The turn with one more event of its stream. */
 export function heard(turn: Turn, id: string | null, part: Piece | Final): Turn {
   const last = id ?? turn.last;
-  const request = turn.request ?? requestOf(id);
   if (!part.is_final) {
-    return { ...turn, last, request, text: turn.text + part.chunk, phase: { name: "answering" } };
+    return { ...turn, last, text: turn.text + part.chunk, phase: { name: "answering" } };
   }
   const text = part.answer || turn.text + part.chunk;
-  return { ...turn, last, request, text, final: part, phase: ended(turn, part), stopping: false };
+  return { ...turn, last, text, final: part, phase: ended(turn, part), stopping: false };
 }
 
 export function citations(turn: Turn): Citation[] {
   return turn.final?.citations ?? [];
-}
-
-/** `<request>:<epoch>-<seq>` names the answer it belongs to. */
-function requestOf(id: string | null): string | null {
-  return id?.replace(/:[^:]*$/, "") || null;
 }
 
 function ended(turn: Turn, final: Final): Phase {
