@@ -30,7 +30,6 @@ from inference_server.config import Config
 from inference_server.engines import EngineFailed, EngineLost, EngineUnusable, Generate
 from inference_server.prompt import Message, fitted
 from wire import Delta, Final, Job, Reply, Said, Usage
-from wire.serving import FRAME_S
 from wire.tasks import background
 
 # Set before vLLM is imported. It tells its makers about each start unless it is told not to; and what is forked
@@ -169,8 +168,7 @@ class _Engine:
             raise EngineFailed("another model began this answer and was lost: ask again", "restarted")
         ended, cached = text.ended or ("length" if text.tokens >= params.max_tokens else None), 0
         if not ended:
-            rest = _rest(params, text.tokens)
-            async with aclosing(self._outputs(job, [*prompt, *said.tokens], rest, not params.stop)) as outputs:
+            async with aclosing(self._outputs(job, [*prompt, *said.tokens], _rest(params, text.tokens))) as outputs:
                 async for output in outputs:
                     (completion,) = output.outputs
                     if delta := text.add(completion.token_ids, completion.finish_reason):
@@ -188,8 +186,8 @@ class _Engine:
         usage = Usage(len(prompt), text.tokens, len(prompt) + text.tokens, cached_tokens=min(cached, len(prompt)))
         yield Final(engine="vllm", model=self.model, finish_reason=ended, usage=usage)
 
-    async def _outputs(self, job: Job, tokens: list[int], params: Any, joined: bool) -> AsyncGenerator[Any]:
-        """Leaving early aborts the request. `joined`: the tokens of a frame come as one output."""
+    async def _outputs(self, job: Job, tokens: list[int], params: Any) -> AsyncGenerator[Any]:
+        """Leaving early aborts the request."""
         if not self._back.is_set() or self._llm.errored:
             raise self._down()
         try:
@@ -197,8 +195,6 @@ class _Engine:
             async with aclosing(requests) as outputs:
                 async for output in outputs:
                     yield output
-                    if joined and not output.finished:
-                        await _next_frame()
         except EngineDeadError as error:
             self._deaths[job.request_id] += 1
             raise self._down() from error
@@ -286,11 +282,6 @@ class _Text:
         self.tokens += len(tokens)
         self._unsaid += tokens[:-1] if ended == "stop" else tokens  # who goes on goes on before the end's own token
         self.ended = self.ended or ("stop" if stop else ended)
-
-
-async def _next_frame() -> None:
-    """The same moment for all jobs, so that what they say leaves together. vLLM joins what it makes meanwhile."""
-    await anyio.sleep_until((anyio.current_time() // FRAME_S + 1) * FRAME_S)
 
 
 def _started(config: Config) -> Any:
