@@ -1,7 +1,6 @@
 """The heart: question -> hits -> job -> replies."""
 
 import time
-import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -11,8 +10,8 @@ from openinference.semconv.trace import SpanAttributes
 from opentelemetry import context, propagate, trace
 from opentelemetry.trace import Status, StatusCode
 
-from bridge.grounding import citations, grounded
-from bridge.service import Answer, Overloaded, Part, Piece, Unavailable
+from bridge.draft import Draft
+from bridge.service import Answer, Numbered, Overloaded, Unavailable
 from indexer.hits import Found, Hit
 from wire import Busy, Final, Job, Metadata, Passage, QueueDown, Reply, Wire
 
@@ -40,23 +39,19 @@ class Limits:
 
 @asynccontextmanager
 async def answering(
-    question: str,
-    search: Callable[[str], Awaitable[Found]],
-    routes: Sequence[Route],
-    limits: Limits,
-    session: str | None = None,
-) -> AsyncGenerator[AsyncGenerator[Part]]:
+    draft: Draft, search: Callable[[str], Awaitable[Found]], routes: Sequence[Route], limits: Limits
+) -> AsyncGenerator[AsyncGenerator[Numbered]]:
     """`Piece* Answer`, from the first route that has a worker; the routes passed over are named in `degraded`.
 
     Raises Unavailable when none has, Overloaded where the queue takes no more. Leaving early gives the answer up: its
-    job is cancelled, and its span ends without a status.
+    job is cancelled unless the draft `goes_on`, and its span ends without a status.
     """
-    attributes = {SpanAttributes.OPENINFERENCE_SPAN_KIND: "CHAIN", SpanAttributes.INPUT_VALUE: question}
-    if session:
-        attributes[SpanAttributes.SESSION_ID] = session
+    attributes = {SpanAttributes.OPENINFERENCE_SPAN_KIND: "CHAIN", SpanAttributes.INPUT_VALUE: draft.asked}
+    if draft.session:
+        attributes[SpanAttributes.SESSION_ID] = draft.session
     span = tracer.start_span("answer", attributes=attributes)
     try:
-        async with aclosing(_parts(question, search, routes, limits, session, span)) as parts:
+        async with aclosing(_parts(draft, search, routes, limits, span)) as parts:
             yield parts
     except Exception as error:
         span.record_exception(error)
@@ -67,50 +62,62 @@ async def answering(
 
 
 async def _parts(
-    question: str,
-    search: Callable[[str], Awaitable[Found]],
-    routes: Sequence[Route],
-    limits: Limits,
-    session: str | None,
-    span: trace.Span,
-) -> AsyncGenerator[Part]:
-    found = await _under(span, session, search(question))
-    passages = [hit for hit in found.hits if _is_evidence(hit, limits.evidence)]
-    job = _job(question, passages, session, span)
+    draft: Draft, search: Callable[[str], Awaitable[Found]], routes: Sequence[Route], limits: Limits, span: trace.Span
+) -> AsyncGenerator[Numbered]:
+    found = await _under(span, draft.session, search(draft.question))
+    draft.found(found, [hit for hit in found.hits if _is_evidence(hit, limits.evidence)], span)
+    job = _job(draft, span)
     passed: list[str] = []
     for route in routes:
         if reason := await _unmanned(route):
             passed.append(reason)
             continue
-        text = ""
+        draft.label, draft.degraded = route.label, (*found.degraded, *passed)
         try:
-            async with route.wire.send(job) as replies, _cancelled_early(route.wire, job) as ended:
+            async with route.wire.send(job, draft.record()) as replies, _cancelled_early(route.wire, draft) as ended:
                 async for reply in _timely(replies, limits.silence_s):
-                    if isinstance(reply, Final):
-                        if reply.error_code != "deadline":
-                            ended.set()
-                        if reply.error_code == "engine" and not text and route is not routes[-1]:
-                            passed.append(f"{route.label}: {reply.error}")
-                            break
-                        answer = _answer(text, passages, found, reply, passed, route.label, span)
-                        _describe(span, answer)
-                        yield answer
-                        return
-                    text += reply.chunk
-                    if reply.chunk:
-                        yield Piece(reply.chunk)
+                    if not isinstance(reply, Final):
+                        if piece := draft.add(reply):
+                            yield piece
+                        continue
+                    if reply.error_code != "deadline":
+                        ended.set()
+                    if reply.error_code == "engine" and not draft.text and route is not routes[-1]:
+                        passed.append(f"{route.label}: {reply.error}")
+                        break
+                    yield _described(span, draft.end(reply))
+                    return
         except Busy as error:
             raise Overloaded(str(error), error.retry_after_s) from error
         except QueueDown as error:
-            if not text:
+            if not draft.text:
                 passed.append(str(error))
                 continue
-            answer = _answer(text, passages, found, Final(error=str(error)), passed, route.label, span)
             span.record_exception(error)
-            _describe(span, answer)
-            yield answer
+            yield _described(span, draft.end(str(error)))
             return
     raise Unavailable("; ".join(passed))
+
+
+@asynccontextmanager
+async def resuming(draft: Draft, wire: Wire, limits: Limits) -> AsyncGenerator[AsyncGenerator[Numbered]]:
+    """The same of an answer that another process began, from its first piece on."""
+    async with aclosing(_resumed(draft, wire, limits)) as parts:
+        yield parts
+
+
+async def _resumed(draft: Draft, wire: Wire, limits: Limits) -> AsyncGenerator[Numbered]:
+    try:
+        async with wire.resume(draft.request) as replies, _cancelled_early(wire, draft) as ended:
+            async for reply in _timely(replies, limits.silence_s):
+                if isinstance(reply, Final):
+                    ended.set()
+                    yield draft.end(reply)
+                    return
+                if piece := draft.add(reply):
+                    yield piece
+    except QueueDown as error:
+        yield draft.end(str(error))
 
 
 async def _under(span: trace.Span, session: str | None, work: Awaitable[Found]) -> Found:
@@ -127,11 +134,13 @@ def _is_evidence(hit: Hit, threshold: float) -> bool:
     return hit.lexical_score is not None or hit.dense_score is None or hit.dense_score >= threshold
 
 
-def _job(question: str, passages: Sequence[Hit], session: str | None, span: trace.Span) -> Job:
+def _job(draft: Draft, span: trace.Span) -> Job:
     carrier: dict[str, str] = {}
     propagate.inject(carrier, trace.set_span_in_context(span))
-    metadata = Metadata(created_ms=int(time.time() * 1000), traceparent=carrier.get("traceparent"), session=session)
-    return Job(uuid.uuid4().hex, question, tuple(_passage(hit) for hit in passages), metadata=metadata)
+    metadata = Metadata(
+        created_ms=int(time.time() * 1000), traceparent=carrier.get("traceparent"), session=draft.session
+    )
+    return Job(draft.request, draft.question, tuple(_passage(hit) for hit in draft.passages), metadata=metadata)
 
 
 def _passage(hit: Hit) -> Passage:
@@ -159,15 +168,15 @@ async def _unmanned(route: Route) -> str | None:
 
 
 @asynccontextmanager
-async def _cancelled_early(wire: Wire, job: Job) -> AsyncGenerator[anyio.Event]:
+async def _cancelled_early(wire: Wire, draft: Draft) -> AsyncGenerator[anyio.Event]:
     """Nobody reads an answer that is left before `ended` is set: its engine is stopped."""
     ended = anyio.Event()
     try:
         yield ended
     finally:
-        if not ended.is_set():
+        if not ended.is_set() and not draft.goes_on:
             with anyio.move_on_after(_CANCEL_S, shield=True), suppress(QueueDown):
-                await wire.cancel(job.request_id)
+                await wire.cancel(draft.request)
 
 
 async def _timely(replies: AsyncIterator[Reply], silence_s: float) -> AsyncGenerator[Reply]:
@@ -185,25 +194,9 @@ async def _timely(replies: AsyncIterator[Reply], silence_s: float) -> AsyncGener
         yield reply
 
 
-def _answer(
-    text: str, passages: Sequence[Hit], found: Found, final: Final, passed: Sequence[str], label: str, span: trace.Span
-) -> Answer:
-    engine = final.engine or label
-    return Answer(
-        answer=text,
-        citations=citations(text, passages),
-        freshness=found.freshness,
-        engine=f"{engine} {final.model}" if final.model else engine,
-        grounded=None if final.error else grounded(text, passages),
-        trace_id=trace.format_trace_id(span.get_span_context().trace_id) if span.is_recording() else None,
-        degraded=(*found.degraded, *passed),
-        error=final.error,
-    )
-
-
-def _describe(span: trace.Span, answer: Answer) -> None:
+def _described(span: trace.Span, end: Numbered) -> Numbered:
+    answer = end.part
+    assert isinstance(answer, Answer)
     span.set_attribute(SpanAttributes.OUTPUT_VALUE, answer.answer)
-    if answer.error:
-        span.set_status(Status(StatusCode.ERROR, answer.error))
-    else:
-        span.set_status(StatusCode.OK)
+    span.set_status(Status(StatusCode.ERROR, answer.error) if answer.error else StatusCode.OK)
+    return end

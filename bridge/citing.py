@@ -36,6 +36,14 @@ def answer_text(answer: Answer) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
+def unfinished_text(text: str, request: str, after: str) -> str:
+    so_far = f"The answer so far:\n\n{text.strip()}" if text.strip() else "Nothing of the answer has come yet."
+    return (
+        f'{so_far}\n\nThe answer is still being written. For the rest call get_answer with id "{request}" and after '
+        f'"{after}"; to stop it, cancel_answer.'
+    )
+
+
 def status_text(status: Status) -> str:
     more = len(status.failed) - MAX_FAILED
     lines = [

@@ -1,14 +1,28 @@
 """The service as another process has it: over the daemon's HTTP on its Unix socket."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Sequence
+from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import httpx
 import msgspec
 
 from bridge import sse
-from bridge.service import Answer, BadInput, DocumentRow, Part, Piece, Status, Unavailable
+from bridge.service import (
+    Answer,
+    BadInput,
+    Document,
+    DocumentRow,
+    NotFound,
+    Numbered,
+    Overloaded,
+    Part,
+    Piece,
+    Place,
+    Status,
+    Unavailable,
+)
 from indexer.hits import Found, Summary
 
 CONNECT_S = 5.0
@@ -52,18 +66,29 @@ class Remote:
     async def search(self, query: str, limit: int = 10, within: str | None = None) -> Found:
         return await self._call("POST", "/search", Found, {"query": query, "limit": limit, "in": within})
 
+    async def begin(self, question: str, within: str | None = None, session: str | None = None) -> str:
+        body = {"text": question, "in": within, "session": session}
+        return (await self._call("POST", "/answers", dict[str, str], body))["request"]
+
     @asynccontextmanager
-    async def ask(
-        self, question: str, within: str | None = None, session: str | None = None
-    ) -> AsyncGenerator[AsyncIterator[Part]]:
-        body = msgspec.json.encode({"text": question, "in": within, "session": session})
+    async def follow(
+        self, request: str, after: Place = (0, 0), grace_s: float | None = None
+    ) -> AsyncGenerator["_Reader"]:
+        """The daemon's own grace holds, whatever `grace_s` says."""
+        params = {"after": f"{after[0]}-{after[1]}"} if after != (0, 0) else None
         with self._translated():
-            async with self._client.stream("POST", "/build-context", content=body) as response:
+            async with self._client.stream("GET", f"/answers/{quote(request, '')}", params=params) as response:
                 if response.is_error:
                     await response.aread()
                     raise _refusal(response)
-                async with aclosing(_parts(response)) as parts:
-                    yield parts
+                async with aclosing(_events(response)) as events:
+                    yield _Reader(events)
+
+    async def cancel(self, request: str) -> bool:
+        return (await self._call("DELETE", f"/answers/{quote(request, '')}", dict[str, bool]))["cancelled"]
+
+    async def document(self, document: str) -> Document:
+        return await self._call("GET", f"/documents/{quote(document, '')}", Document)
 
     async def status(self) -> Status:
         return await self._call("GET", "/status", Status)
@@ -113,15 +138,33 @@ class Remote:
             raise Unavailable("the daemon went away in the middle of this: ask again, and see its log") from error
 
 
-async def _parts(response: httpx.Response) -> AsyncGenerator[Part]:
+class _Reader:
+    """Of a stream that is read by one, who never stops in the middle to come back."""
+
+    def __init__(self, events: AsyncGenerator[Sequence[Numbered]]) -> None:
+        self._events = events
+
+    async def read(self) -> Sequence[Numbered]:
+        async for some in self._events:
+            return some
+        return ()
+
+
+async def _events(response: httpx.Response) -> AsyncGenerator[Sequence[Numbered]]:
     decoder = sse.Decoder()
     async for received in response.aiter_bytes():
-        for event in decoder.feed(received):
-            part = _part(event.data.encode())
-            yield part
-            if isinstance(part, Answer):
-                return
+        some = [_numbered(event) for event in decoder.feed(received) if event.data != sse.END]
+        if some:
+            yield some
+        if some and isinstance(some[-1].part, Answer):
+            return
     raise Unavailable("the daemon went away in the middle of this answer: ask again, and see its log")
+
+
+def _numbered(event: sse.Event) -> Numbered:
+    epoch, _, seq = (event.event_id or "").rpartition(":")[2].partition("-")
+    place = (int(epoch), int(seq)) if epoch.isdecimal() and seq.isdecimal() else (0, 0)
+    return Numbered(place, _part(event.data.encode()))
 
 
 def _part(data: bytes) -> Part:
@@ -138,4 +181,8 @@ def _refusal(response: httpx.Response) -> BadInput | Unavailable:
         message: str = response.json()["error"]["message"]
     except (ValueError, KeyError, TypeError):
         message = f"the daemon answered {response.status_code}"
+    if response.status_code == 404:
+        return NotFound(message)
+    if response.status_code == 429:
+        return Overloaded(message, int(response.headers.get("Retry-After", 1)))
     return BadInput(message) if response.status_code in (400, 413) else Unavailable(message)

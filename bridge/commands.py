@@ -15,7 +15,7 @@ import anyio
 
 from bridge.citing import current, place
 from bridge.folder import Folder, Held, Unusable, held, holding, running
-from bridge.service import Answer, BadInput, Piece, Service, Unavailable
+from bridge.service import Answer, BadInput, Piece, Service, Unavailable, asking
 from bridge.settings import Settings, WrongSetting, load
 from bridge.terminal import printable, say, say_json
 from indexer.embed import EmbedderAway, EmbedderUnusable
@@ -275,7 +275,7 @@ async def _search(arguments: argparse.Namespace, settings: Settings) -> None:
 
 
 async def _ask(arguments: argparse.Namespace, settings: Settings) -> None:
-    async with _service(settings) as service, service.ask(arguments.question, arguments.within) as parts:
+    async with _service(settings) as service, asking(service, arguments.question, arguments.within) as parts:
         async for part in parts:
             if isinstance(part, Piece):
                 if arguments.json:

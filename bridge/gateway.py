@@ -3,6 +3,10 @@
     GET  /health                                       {"status": "ok"}
     POST /search         {"query", "limit", "in"}      {hits, freshness, degraded}
     POST /build-context  {"text", "in", "session"}     data: {chunk, is_final}* then data: [DONE]
+    POST /answers        the same                      {"request"}: its answer, to be read or not
+    GET  /answers/ID     Last-Event-ID, or ?after=     data: … from there on
+    DELETE /answers/ID                                 {"cancelled"}
+    GET  /documents/ID, /documents/ID/file             a document's text and pages; its bytes
     GET  /status, /metrics
     *    /mcp                                          MCP, streamable HTTP
     GET  /documents?in=GLOB                            over the Unix socket only, as all that follow
@@ -13,34 +17,32 @@ Every failure is {"error": {"code", "message"}}. `guard` stands before all of it
 """
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
-from contextlib import AbstractAsyncContextManager
+import re
+from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 from typing import Any, TypeVar
-from uuid import uuid4
 
-import anyio
 import msgspec
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
-from bridge import sse
+from bridge.documents import file_response
 from bridge.guard import failure, guarded
 from bridge.metrics import CONTENT_TYPE
-from bridge.service import Answer, BadInput, Overloaded, Part, Service, Unavailable
+from bridge.service import BadInput, NotFound, Overloaded, Place, Service, Unavailable
+from bridge.streaming import Events
 
 logger = logging.getLogger(__name__)
 
 HEARTBEAT_S = 15.0
 RETRY_AFTER_S = 5
 LOCAL_PATHS = ("/documents", "/index", "/reindex", "/forget", "/pause", "/resume", "/stop")
-INTERNAL = "Tandem failed in the middle of this answer; its log says how"
+_PLACE = re.compile(r"(?:[^:]*:)?(\d{1,18})-(\d{1,18})")
 
 
 class SearchBody(msgspec.Struct, frozen=True):
@@ -90,6 +92,11 @@ def app(
         Route("/health", partial(_health, version)),
         Route("/search", partial(_search, service), methods=["POST"]),
         Route("/build-context", partial(_build_context, service, heartbeat_s), methods=["POST"]),
+        Route("/answers", partial(_begin, service), methods=["POST"]),
+        Route("/answers/{request}", partial(_follow, service, heartbeat_s), methods=["GET"]),
+        Route("/answers/{request}", partial(_cancel, service), methods=["DELETE"]),
+        Route("/documents/{document}", partial(_document, service)),
+        Route("/documents/{document}/file", partial(_file, service)),
         Route("/status", partial(_status, service)),
         Route("/documents", partial(_documents, service)),
         Route("/index", partial(_index, service), methods=["POST"]),
@@ -121,7 +128,39 @@ async def _search(service: Service, request: Request) -> Response:
 
 async def _build_context(service: Service, heartbeat_s: float, request: Request) -> Response:
     body = await _body(request, AskBody)
-    return _Events(service.ask(body.text, body.within, body.session), heartbeat_s)
+    answer = await service.begin(body.text, body.within, body.session)
+    return Events(service, answer, (0, 0), heartbeat_s)
+
+
+async def _begin(service: Service, request: Request) -> Response:
+    body = await _body(request, AskBody)
+    return _json({"request": await service.begin(body.text, body.within, body.session)})
+
+
+async def _follow(service: Service, heartbeat_s: float, request: Request) -> Response:
+    said = request.headers.get("last-event-id") or request.query_params.get("after")
+    return Events(service, request.path_params["request"], _place(said), heartbeat_s)
+
+
+async def _cancel(service: Service, request: Request) -> Response:
+    return _json({"cancelled": await service.cancel(request.path_params["request"])})
+
+
+def _place(said: str | None) -> Place:
+    if not said:
+        return 0, 0
+    found = _PLACE.fullmatch(said)
+    if not found:
+        raise BadInput(f"expected Last-Event-ID as <request>:<epoch>-<seq>, as an event's id was; got {said[:80]!r}")
+    return int(found[1]), int(found[2])
+
+
+async def _document(service: Service, request: Request) -> Response:
+    return _json(await service.document(request.path_params["document"]))
+
+
+async def _file(service: Service, request: Request) -> Response:
+    return file_response(await service.document(request.path_params["document"]))
 
 
 async def _status(service: Service, request: Request) -> Response:
@@ -181,6 +220,8 @@ def _json(value: Any, headers: dict[str, str] | None = None) -> Response:
 
 
 def _bad_input(request: Request, error: BadInput) -> Response:
+    if isinstance(error, NotFound):
+        return failure(404, "not_found", str(error))
     return failure(400, "bad_input", str(error))
 
 
@@ -194,89 +235,3 @@ def _http(request: Request, error: HTTPException) -> Response:
     code = {404: "not_found", 405: "method"}.get(error.status_code, "http")
     message = f"{request.method} {request.url.path}: {error.detail}"
     return failure(error.status_code, code, message, dict(error.headers or {}))
-
-
-Heard = Part | Exception
-
-
-class _Events(Response):
-    """An answer as server-sent events. A client that goes away gives it up.
-
-    The status waits for the first part or the first heartbeat: what is refused before is refused in HTTP.
-    """
-
-    def __init__(self, asked: AbstractAsyncContextManager[AsyncIterator[Part]], heartbeat_s: float) -> None:
-        # no-transform, no buffering: a proxy that gathers events would hold tokens back.
-        headers = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
-        super().__init__(media_type=sse.MEDIA_TYPE, headers=headers)
-        del self.headers["content-length"]
-        self._asked = asked
-        self._heartbeat_s = heartbeat_s
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        said, heard = anyio.create_memory_object_stream[Heard](0)
-        refused: Exception | None = None
-        async with said, heard, anyio.create_task_group() as tasks:
-            tasks.start_soon(_listen, self._asked, said)
-            tasks.start_soon(_cancel_when_gone, receive, tasks.cancel_scope)
-            first = await self._next(heard)
-            if isinstance(first, Exception):
-                refused = first  # Raised out here a task group would wrap it.
-            else:
-                await self._stream(first, heard, send)
-            tasks.cancel_scope.cancel()
-        if refused:
-            raise refused
-
-    async def _stream(self, first: Part | None, heard: MemoryObjectReceiveStream[Heard], send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        request, seq, part = uuid4().hex, 0, first
-        while True:
-            if part is None:
-                frame = sse.HEARTBEAT
-            else:
-                seq += 1
-                frame = sse.event(_payload(part), f"{request}:0-{seq}")
-            await send({"type": "http.response.body", "body": frame, "more_body": True})
-            if isinstance(part, Answer | Exception):
-                break
-            part = await self._next(heard)
-        await send({"type": "http.response.body", "body": sse.DONE, "more_body": False})
-
-    async def _next(self, heard: MemoryObjectReceiveStream[Heard]) -> Any:
-        """What comes next, or null after a silence."""
-        with anyio.move_on_after(self._heartbeat_s):
-            return await heard.receive()
-        return None
-
-
-async def _listen(asked: AbstractAsyncContextManager[AsyncIterator[Part]], said: MemoryObjectSendStream[Heard]) -> None:
-    try:
-        async with asked as parts:
-            async for part in parts:
-                await said.send(part)
-                if isinstance(part, Answer):
-                    return
-        raise RuntimeError("the answer stopped without its end")
-    except Exception as error:  # noqa: BLE001 (it goes to the client, and from there to the log)
-        await said.send(error)
-
-
-async def _cancel_when_gone(receive: Receive, scope: anyio.CancelScope) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    scope.cancel()
-
-
-def _payload(part: Heard) -> bytes:
-    match part:
-        case Answer():
-            fields = {name: getattr(part, name) for name in Answer.__slots__ if name != "error" or part.error}
-            return msgspec.json.encode({"chunk": "", "is_final": True, **fields})
-        case BadInput() | Unavailable():
-            return msgspec.json.encode({"chunk": "", "is_final": True, "error": str(part)})
-        case Exception():
-            logger.error("an answer failed in the middle", exc_info=part)
-            return msgspec.json.encode({"chunk": "", "is_final": True, "error": INTERNAL})
-        case _:
-            return msgspec.json.encode(part)

@@ -3,19 +3,26 @@
 `daemon.Tandem` is it in process; `client.Remote` is it over the daemon's socket. The faces know this page only.
 """
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Literal, Protocol
+
+import anyio
 
 from indexer.hits import Found, Freshness, Summary
 
 MAX_QUERY_CHARS = 10_000
 MAX_LIMIT = 100
+_CANCEL_S = 2.0
 
 
 class BadInput(Exception):
     """The caller's words are at fault; the message says what was expected, what came and what to do."""
+
+
+class NotFound(BadInput):
+    """Nothing is known by this id (any more)."""
 
 
 class Unavailable(Exception):
@@ -50,6 +57,17 @@ class Citation:
     start_line: int | None = None
     end_line: int | None = None
     page: int | None = None
+    document: str = ""
+    passage: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Milliseconds since the question came; null for what did not happen here."""
+
+    search_ms: int | None = None
+    first_ms: int | None = None
+    total_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +75,8 @@ class Answer:
     """The end of an answer: `Piece* Answer`.
 
     `grounded`: true where every sentence was checked to stand in its cited passage, false where one was
-    not, null where nothing checked it. `error`: why the text stops short, else null.
+    not, null where nothing checked it. `error`: why the text stops short, else null. `question`: what a follow-up was
+    understood as, null where that is what was typed.
     """
 
     answer: str
@@ -69,9 +88,50 @@ class Answer:
     trace_id: str | None = None
     degraded: tuple[str, ...] = ()
     error: str | None = None
+    request: str = ""
+    question: str | None = None
+    timings: Timings | None = None
 
 
 Part = Piece | Answer
+Place = tuple[int, int]
+"""(epoch, seq): seq counts an answer's parts, the epoch says of which run. (0, 0) is before the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """A part, and the place up to which who has it has read."""
+
+    place: Place
+    part: Part
+
+
+class Reader(Protocol):
+    async def read(self) -> Sequence[Numbered]:
+        """What is there; waits for the first. Empty after the end. What refuses the question is raised by the first
+        call. May be cancelled and called again."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    page: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What the index has of a file. `text`: with its line breaks where they were, for formats that have lines.
+    `pages`: of formats that have pages."""
+
+    document: str
+    path: str
+    uri: str
+    sha256: str
+    modified: str
+    media_type: str
+    text: str
+    pages: tuple[Page, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,10 +197,23 @@ class Service(Protocol):
 
     async def search(self, query: str, limit: int = 10, within: str | None = None) -> Found: ...
 
-    def ask(
-        self, question: str, within: str | None = None, session: str | None = None
-    ) -> AbstractAsyncContextManager[AsyncIterator[Part]]:
-        """`Piece* Answer`. Leaving the context early gives the answer up."""
+    async def begin(self, question: str, within: str | None = None, session: str | None = None) -> str:
+        """The id of an answer that is being made from here on, read or not."""
+        ...
+
+    def follow(
+        self, request: str, after: Place = (0, 0), grace_s: float | None = None
+    ) -> AbstractAsyncContextManager[Reader]:
+        """`Piece* Answer` after a place. An answer that nobody has followed for `grace_s` is cancelled. Raises
+        NotFound."""
+        ...
+
+    async def cancel(self, request: str) -> bool:
+        """Stops an answer; who follows it is told its end. Whether there was anything to stop. Raises NotFound."""
+        ...
+
+    async def document(self, document: str) -> Document:
+        """By the id that hits and citations give. Raises NotFound."""
         ...
 
     async def status(self) -> Status: ...
@@ -167,3 +240,29 @@ class Service(Protocol):
     async def resume(self) -> None: ...
 
     async def stop(self) -> None: ...
+
+
+@asynccontextmanager
+async def asking(
+    service: Service, question: str, within: str | None = None, session: str | None = None
+) -> AsyncGenerator[AsyncIterator[Part]]:
+    """`Piece* Answer`. Leaving early gives the answer up: who asks this way never comes back for it."""
+    request, ended = await service.begin(question, within, session), False
+
+    async def parts(reader: Reader) -> AsyncGenerator[Part]:
+        nonlocal ended
+        while some := await reader.read():
+            for one in some:
+                ended = isinstance(one.part, Answer)
+                yield one.part
+
+    try:
+        async with service.follow(request) as reader, aclosing(parts(reader)) as told:
+            yield told
+    except (BadInput, Unavailable):
+        ended = True
+        raise
+    finally:
+        if not ended:
+            with anyio.move_on_after(_CANCEL_S, shield=True), suppress(BadInput, Unavailable):
+                await service.cancel(request)

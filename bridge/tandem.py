@@ -3,18 +3,22 @@
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from uuid import uuid4
 
 import anyio
 import anyio.abc
 import msgspec
 
 from bridge import metrics
-from bridge.answer import Limits, Route, answering
+from bridge.answer import Limits, Route, answering, resuming
+from bridge.answers import Answers
+from bridge.documents import assembled
+from bridge.draft import Draft
 from bridge.folder import Folder
 from bridge.keeping import INDEX_FAILS, Keeping, retire
 from bridge.opening import open_index
@@ -23,10 +27,14 @@ from bridge.service import (
     MAX_LIMIT,
     MAX_QUERY_CHARS,
     BadInput,
+    Document,
     DocumentRow,
     FailedFile,
     Growing,
-    Part,
+    NotFound,
+    Numbered,
+    Place,
+    Reader,
     Status,
     Unavailable,
 )
@@ -45,6 +53,7 @@ from wire.memory import MemoryWire
 
 logger = logging.getLogger("tandem")
 
+_WHOLE = 1 << 31  # a document has fewer chunks
 _SLOTS = 8  # answers under way at once in this process
 _FIRST_FILES_S = 10  # how long a search waits for an index that holds nothing yet
 
@@ -59,6 +68,7 @@ class Tandem:
         indexer: Indexer,
         routes: Sequence[Route],
         traces: Traces,
+        tasks: anyio.abc.TaskGroup,
         problem: str | None = None,
     ) -> None:
         self._settings, self._catalog, self._routes, self._traces = settings, catalog, routes, traces
@@ -68,6 +78,7 @@ class Tandem:
         self.keeping = Keeping(catalog, indexer, poll_all=settings.poll == "all")
         self._dispatch = anyio.CapacityLimiter(settings.max_concurrent_per_process)
         self._limits = Limits(settings.rag_score_threshold, settings.result_timeout_sec)
+        self.answers = Answers(tasks, self._making, self._begun_elsewhere)
 
     async def search(self, query: str, limit: int = 10, within: str | None = None, *, merge: bool = True) -> Found:
         _check(query, within)
@@ -88,12 +99,52 @@ class Tandem:
             found = replace(found, degraded=(*found.degraded, told))
         return found
 
-    def ask(
-        self, question: str, within: str | None = None, session: str | None = None
-    ) -> AbstractAsyncContextManager[AsyncIterator[Part]]:
+    async def begin(self, question: str, within: str | None = None, session: str | None = None) -> str:
         _check(question, within)
-        find = partial(self.search, limit=self._settings.rag_top_k, within=within)
-        return answering(question, find, self._routes, self._limits, session)
+        return self.answers.begin(Draft(uuid4().hex, question, within, session))
+
+    def follow(
+        self, request: str, after: Place = (0, 0), grace_s: float | None = None
+    ) -> AbstractAsyncContextManager[Reader]:
+        return self.answers.follow(request, after, grace_s)
+
+    async def cancel(self, request: str) -> bool:
+        try:
+            return await self.answers.cancel(request)
+        except NotFound:
+            if (found := await self._elsewhere(request)) is None:
+                raise
+            try:
+                return await found[1].wire.cancel(request)
+            except QueueDown as error:
+                raise Unavailable(str(error)) from error
+
+    def _making(self, draft: Draft) -> AbstractAsyncContextManager[AsyncIterator[Numbered]]:
+        find = partial(self.search, limit=self._settings.rag_top_k, within=draft.within)
+        return answering(draft, find, self._routes, self._limits)
+
+    async def document(self, document: str) -> Document:
+        number = int(document) if document.isdecimal() and document.isascii() and len(document) < 20 else -1
+        chunks = self._catalog.neighbours(number, 0, _WHOLE) if number < 1 << 63 else []
+        if not chunks:
+            raise NotFound(f"no document {document[:64]!r} is in the index: search again")
+        return assembled(document, chunks)
+
+    async def _begun_elsewhere(
+        self, request: str
+    ) -> tuple[Draft, AbstractAsyncContextManager[AsyncIterator[Numbered]]] | None:
+        """An answer that a former daemon, or another one, sent on its way."""
+        if (found := await self._elsewhere(request)) is None:
+            return None
+        draft, route = found
+        return draft, resuming(draft, route.wire, self._limits)
+
+    async def _elsewhere(self, request: str) -> tuple[Draft, Route] | None:
+        for route in self._routes:
+            with suppress(QueueDown):
+                if record := await route.wire.record(request):
+                    return Draft.of(request, record), route
+        return None
 
     async def status(self) -> Status:
         catalog, index = self._catalog, self.indexer.index
@@ -288,7 +339,9 @@ async def opened(settings: Settings, traces: Traces, *, background: bool = False
         routes = await _routes(settings, stack, tasks, stopped)
         await indexer.recover()
         try:
-            yield Tandem(settings, catalog, indexer, routes, traces, parts.problem)
+            tandem = Tandem(settings, catalog, indexer, routes, traces, tasks, parts.problem)
+            stack.callback(tandem.answers.leave)
+            yield tandem
         finally:
             tasks.cancel_scope.cancel()
 

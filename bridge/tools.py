@@ -5,8 +5,9 @@ behind "> " on every line, so that no file can speak in our voice.
 """
 
 import math
-from collections.abc import AsyncIterator, Generator
-from contextlib import AbstractAsyncContextManager, contextmanager
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import anyio
@@ -18,9 +19,9 @@ from opentelemetry import context, trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from pydantic import Field, RootModel
 
-from bridge.citing import answer_text, found_text, status_text
-from bridge.service import MAX_LIMIT, MAX_QUERY_CHARS, Answer, BadInput, Part, Service, Status, Unavailable
-from indexer.hits import Found
+from bridge.citing import answer_text, found_text, status_text, unfinished_text
+from bridge.service import MAX_LIMIT, MAX_QUERY_CHARS, Answer, BadInput, Place, Service, Status, Unavailable
+from indexer.hits import Found, Freshness
 
 INSTRUCTIONS = """Tandem searches and answers from the user's own files, indexed on the user's computer. \
 When a question may be answered by those files, call `search` first and answer from its passages, citing path \
@@ -36,7 +37,14 @@ ASK = """Have Tandem's own engine answer a question from the user's files. Use t
 answer, or a short cited one; to read the evidence yourself, `search` is faster and gives more.
 
 Returns the answer with markers [n], the passage behind each marker verbatim, the engine, and whether every \
-sentence was checked against its passage. May take up to a minute and reports progress."""
+sentence was checked against its passage. An answer that takes long comes in parts: what there is after 40 seconds, \
+and an id with which `get_answer` gives the rest."""
+
+GET_ANSWER = """The rest of an answer that `ask` returned before its end. Give the id and the place that the last \
+result named; returns the text after that place, and the sources once the answer has ended. Call it until it has."""
+
+CANCEL_ANSWER = """Stop an answer that `ask` returned before its end and that nobody needs any more: the machine that \
+writes it is free for others."""
 
 STATUS = """What Tandem's index holds: how many documents, from which folders, as of when, what is still pending, \
 which files failed and why, which engine answers. Use this where a search finds nothing, or where the user asks \
@@ -58,11 +66,19 @@ Within = Annotated[
         description="Only files whose path fits this glob, e.g. **/*.pdf or /home/ana/notes/**.",
     ),
 ]
+AnswerId = Annotated[str, Field(description="The answer's id, as `ask` returned it.")]
+After = Annotated[str, Field(description="The place up to which the answer is known, as the last result named it.")]
 Session = Annotated[
     str | None, Field(description="Any id of yours; questions that share it are kept together as one conversation.")
 ]
 
 READ_ONLY = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
+STOPS = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
+# Hosts cut a call at about a minute.
+IN_TIME_S = 40.0
+# How long an answer that a model holds the id of goes on without being read.
+HANDLE_S = 600.0
+CANCEL_S = 2.0
 TOLD_EVERY_S = 0.25
 # Hosts take silence for a hang.
 SILENCE_S = 10.0
@@ -70,11 +86,29 @@ SILENCE_S = 10.0
 tracer = trace.get_tracer("tandem")
 
 
+@dataclass(frozen=True, slots=True)
+class Told(Answer):
+    """`answer` is the text after the place that was asked for. Until `ended`, get_answer(request, after) gives the
+    rest, and with it what else there is."""
+
+    ended: bool = True
+    after: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    cancelled: bool
+
+
 class SearchOutput(RootModel[Found]):
     pass
 
 
-class AskOutput(RootModel[Answer]):
+class AskOutput(RootModel[Told]):
+    pass
+
+
+class CancelOutput(RootModel[Cancelled]):
     pass
 
 
@@ -82,7 +116,7 @@ class StatusOutput(RootModel[Status]):
     pass
 
 
-def mcp_server(service: Service, version: str) -> MCPServer[Any]:
+def mcp_server(service: Service, version: str, in_time_s: float = IN_TIME_S) -> MCPServer[Any]:
     """The server for `sessions.over_lines` and `sessions.over_http`; one is enough for any number of clients."""
     server = MCPServer[Any](
         "tandem",
@@ -110,10 +144,25 @@ def mcp_server(service: Service, version: str) -> MCPServer[Any]:
         ctx: Context, question: Question, within: Within = None, session: Session = None
     ) -> Annotated[CallToolResult, AskOutput]:
         with _spoken(), _span(ctx, "ask", {"question": question, "in": within, "session": session}) as span:
-            answer = await _answer(service.ask(question, within, session), _Progress(ctx))
-            text = answer_text(answer)
-            _ended(span, text, answer.error)
-            return _result(text, answer)
+            request = await service.begin(question, within, session)
+            return _told(span, await _read(service, request, (0, 0), in_time_s, _Progress(ctx)))
+
+    @server.tool(title="The rest of an answer", description=GET_ANSWER, annotations=READ_ONLY)
+    async def get_answer(
+        ctx: Context,
+        id: AnswerId,  # noqa: A002 (the name that clients know)
+        after: After = "",
+    ) -> Annotated[CallToolResult, AskOutput]:
+        with _spoken(), _span(ctx, "get_answer", {"id": id, "after": after}) as span:
+            return _told(span, await _read(service, id, _place(after), in_time_s, _Progress(ctx)))
+
+    @server.tool(title="Stop an answer", description=CANCEL_ANSWER, annotations=STOPS)
+    async def cancel_answer(ctx: Context, id: AnswerId) -> Annotated[CallToolResult, CancelOutput]:  # noqa: A002
+        with _spoken(), _span(ctx, "cancel_answer", {"id": id}) as span:
+            cancelled = await service.cancel(id)
+            text = "The answer is stopped." if cancelled else "The answer had ended already; `get_answer` still has it."
+            _ended(span, text)
+            return _result(text, Cancelled(cancelled))
 
     @server.tool(title="State of the index", description=STATUS, annotations=READ_ONLY)
     async def status() -> Annotated[CallToolResult, StatusOutput]:
@@ -124,7 +173,15 @@ def mcp_server(service: Service, version: str) -> MCPServer[Any]:
     return server
 
 
-def _result(text: str, data: Found | Answer | Status) -> CallToolResult:
+def _told(span: trace.Span, told: Told) -> CallToolResult:
+    if told.error and not told.answer:
+        raise ToolError(told.error)
+    text = answer_text(told) if told.ended else unfinished_text(told.answer, told.request, told.after)
+    _ended(span, text, told.error)
+    return _result(text, told)
+
+
+def _result(text: str, data: Found | Told | Cancelled | Status) -> CallToolResult:
     content = TextContent(type="text", text=text)
     return CallToolResult(content=[content], structured_content=msgspec.to_builtins(data))
 
@@ -163,33 +220,55 @@ def _ended(span: trace.Span, output: str, error: str | None = None) -> None:
     span.set_status(trace.StatusCode.ERROR if error else trace.StatusCode.OK, error)
 
 
-async def _answer(asked: AbstractAsyncContextManager[AsyncIterator[Part]], progress: "_Progress") -> Answer:
+async def _read(service: Service, request: str, after: Place, in_time_s: float, progress: "_Progress") -> Told:
+    """What comes in time. Who breaks the call off gives the answer up; who is given an id may come back."""
     refusal: BadInput | Unavailable | None = None
-    answer: Answer | None = None
+    told: Told | None = None
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(progress.never_silent)
         try:
-            answer = await _heard(asked, progress)
+            told = await _heard(service, request, after, in_time_s, progress)
         except (BadInput, Unavailable) as error:
             refusal = error  # A task group would wrap it.
+        except anyio.get_cancelled_exc_class():
+            with anyio.move_on_after(CANCEL_S, shield=True), suppress(BadInput, Unavailable):
+                await service.cancel(request)
+            raise
         tasks.cancel_scope.cancel()
     if refusal:
         raise refusal
-    if not answer:
-        raise RuntimeError("the answer stopped without its end")
-    if answer.error and not answer.answer:
-        raise ToolError(answer.error)
-    return answer
+    assert told
+    return told
 
 
-async def _heard(asked: AbstractAsyncContextManager[AsyncIterator[Part]], progress: "_Progress") -> Answer | None:
+async def _heard(service: Service, request: str, after: Place, in_time_s: float, progress: "_Progress") -> Told:
+    text = ""
     await progress.tell("searching")
-    async with asked as parts:
-        async for part in parts:
-            if isinstance(part, Answer):
-                return part
-            await progress.count(part.chunk)
-    return None
+    with anyio.move_on_after(in_time_s):
+        async with service.follow(request, after, HANDLE_S) as reader:
+            while some := await reader.read():
+                for one in some:
+                    after = one.place
+                    if isinstance(one.part, Answer):
+                        fields: dict[str, Any] = {name: getattr(one.part, name) for name in Answer.__slots__}
+                        return Told(**fields | {"answer": text, "request": request, "after": _written(after)})
+                    text += one.part.chunk
+                    await progress.count(one.part.chunk)
+        raise BadInput(f"the answer ends at {_written(after)}, where `after` stands: there is no more of it")
+    return Told(text, (), Freshness(None), "", request=request, ended=False, after=_written(after))
+
+
+def _written(place: Place) -> str:
+    return f"{place[0]}-{place[1]}"
+
+
+def _place(after: str) -> Place:
+    epoch, dash, seq = (after or "0-0").rpartition(":")[2].partition("-")
+    if not (dash and epoch.isdecimal() and seq.isdecimal()):
+        raise BadInput(
+            f"`after` was expected to be what the last result named, like 1-20, or empty; it is {after[:80]!r}"
+        )
+    return int(epoch), int(seq)
 
 
 class _Progress:

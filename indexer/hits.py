@@ -8,7 +8,7 @@ class Hit:
     """A chunk (or several neighbours merged) with its score for a query.
 
     Lines count from 1 and are null where a format has none (PDF, HTML, DOCX); `page` is set for PDF only.
-    `modified` is ISO 8601 in UTC; `sha256` is the file's, as it was when it was indexed. `dense_score` (cosine) and
+    `document` is what the file is known by to `GET /documents/`. `modified` is ISO 8601 in UTC; `sha256` is the file's, as it was when it was indexed. `dense_score` (cosine) and
     `lexical_score` (BM25) are the sides' own, null where that side did not find the chunk.
     """
 
@@ -24,6 +24,7 @@ class Hit:
     modified: str = ""
     dense_score: float | None = None
     lexical_score: float | None = None
+    document: str = ""
 
 
 @dataclass(frozen=True, slots=True)

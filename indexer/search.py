@@ -231,6 +231,7 @@ def _hit(group: Sequence[_Ranked]) -> Hit:
         modified=datetime.fromtimestamp(document.mtime_ns / 1e9, UTC).isoformat(timespec="seconds"),
         dense_score=best.dense,
         lexical_score=best.lexical,
+        document=str(document.document),
     )
 
 

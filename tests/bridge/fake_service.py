@@ -12,16 +12,35 @@ import os
 import socket
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import anyio
 import uvicorn
+from anyio.abc import TaskGroup
 
 from bridge import gateway
+from bridge.answers import Answers
+from bridge.draft import Draft
 from bridge.mcp_later import mcp_later
-from bridge.service import Answer, BadInput, Citation, DocumentRow, FailedFile, Part, Piece, Status, Unavailable
+from bridge.service import (
+    Answer,
+    BadInput,
+    Citation,
+    Document,
+    DocumentRow,
+    FailedFile,
+    NotFound,
+    Numbered,
+    Part,
+    Piece,
+    Place,
+    Reader,
+    Status,
+    Unavailable,
+)
 from bridge.sockets import bound
 from indexer.hits import Found, Freshness, Hit, Summary
 
@@ -53,12 +72,20 @@ STATUS = Status(
     1,
     ("/notes",),
 )
+DOCUMENT = Document(
+    "7", "/notes/vpn.md", "file:///notes/vpn.md", "ab", "m", "text/markdown", "Renew the key\neach May."
+)
 ROWS = (DocumentRow("/notes/vpn.md", "ab", 2, FRESHNESS.as_of, "indexed"),)
 
 
 class FakeService:
-    def __init__(self) -> None:
+    def __init__(self, grace_s: float = 0) -> None:
+        self._grace_s = grace_s
         self.start_over()
+
+    def work_in(self, tasks: TaskGroup) -> None:
+        """Where its answers are made."""
+        self._answers = Answers(tasks, self._making, grace_s=self._grace_s)
 
     def start_over(self) -> None:
         """As new, for the next test."""
@@ -72,14 +99,36 @@ class FakeService:
             await self.left.wait()
         return Found(HITS[:limit], FRESHNESS)
 
-    @asynccontextmanager
-    async def ask(
-        self, question: str, within: str | None = None, session: str | None = None
-    ) -> AsyncGenerator[AsyncIterator[Part]]:
+    async def begin(self, question: str, within: str | None = None, session: str | None = None) -> str:
         self.calls.append(("ask", question, within, session))
-        refuse(question)
+        refuse(question, begun=False)
+        return self._answers.begin(Draft(uuid4().hex, question, within, session, label="extractive"))
+
+    def follow(
+        self, request: str, after: Place = (0, 0), grace_s: float | None = None
+    ) -> AbstractAsyncContextManager[Reader]:
+        return self._answers.follow(request, after, grace_s)
+
+    async def cancel(self, request: str) -> bool:
+        return await self._answers.cancel(request)
+
+    async def document(self, document: str) -> Document:
+        if document != "7":
+            raise NotFound("no such document is in the index: search again")
+        return DOCUMENT
+
+    @asynccontextmanager
+    async def _making(self, draft: Draft) -> AsyncGenerator[AsyncIterator[Numbered]]:
+        refuse(draft.asked)
+
+        async def numbered() -> AsyncIterator[Numbered]:
+            seq = 0
+            async for part in self._parts(draft.asked):
+                seq += 1
+                yield Numbered((0, seq), part)
+
         try:
-            yield self._parts(question)
+            yield numbered()
         finally:
             self.left.set()
 
@@ -127,9 +176,11 @@ class FakeService:
         self.calls.append(("stop",))
 
 
-def refuse(words: str) -> None:
+def refuse(words: str, begun: bool = True) -> None:
     if not words.strip() or words.startswith("refuse"):
         raise BadInput("expected a question, got none: type one")
+    if not begun:
+        return
     if words.startswith("away"):
         raise Unavailable("the embedder is away: start it")
     if words.startswith("crash"):
@@ -142,6 +193,7 @@ async def serving(service: FakeService, folder: Path, **options: Any) -> AsyncGe
     path = str(folder / "http.sock")
     over_mcp = mcp_later(service, "1.2.3", str(folder / "over-mcp.sock"))
     async with bound(path) as local, over_mcp as mcp, anyio.create_task_group() as tasks:
+        service.work_in(tasks)
         app = gateway.app(service, version="1.2.3", mcp=mcp, **options)
         config = uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=1)
         tcp = socket.create_server(("127.0.0.1", 0))
@@ -160,7 +212,8 @@ async def _main(socket_path: str, folder: Path) -> None:
         starts.seek(0)
         if len(starts.readlines()) > 1:
             service.go_on.set()
-    async with mcp_later(service, "1.2.3", socket_path):
+    async with anyio.create_task_group() as tasks, mcp_later(service, "1.2.3", socket_path):
+        service.work_in(tasks)
         await anyio.sleep_forever()
 
 

@@ -5,11 +5,13 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
+from uuid import uuid4
 
 import anyio
 import pytest
 
 from bridge.answer import Limits, Route, answering
+from bridge.draft import Draft
 from bridge.service import Answer, Overloaded, Part, Piece, Unavailable
 from indexer.hits import Found, Freshness, Hit
 from inference_server.engines import EngineFailed, Generate
@@ -75,14 +77,18 @@ async def working(wire: Wire, generate: Generate) -> AsyncGenerator[None]:
         tasks.cancel_scope.cancel()
 
 
+def draft(session: str | None = None) -> Draft:
+    return Draft(uuid4().hex, QUESTION, session=session)
+
+
 async def ask(
     routes: Sequence[Route], found: Found | Unavailable = FOUND, limits: Limits = LIMITS, session: str | None = None
 ) -> tuple[list[str], Answer]:
     """The pieces, and the answer."""
     parts: list[Part] = []
     with anyio.fail_after(5):
-        async with answering(QUESTION, searching(found), routes, limits, session) as heard:
-            parts = [part async for part in heard]
+        async with answering(draft(session), searching(found), routes, limits) as heard:
+            parts = [numbered.part async for numbered in heard]
     *pieces, answer = parts
     assert isinstance(answer, Answer)
     assert all(isinstance(piece, Piece) for piece in pieces)
@@ -230,8 +236,8 @@ async def test_the_limit_is_for_each_silence_not_for_the_whole_answer(wire: Wire
 async def test_who_leaves_early_gives_the_answer_up_and_disturbs_no_other(wire: Wire) -> None:
     async with working(wire, saying(Delta("endless"), then_wait=True)):
         with anyio.fail_after(5):
-            async with answering(QUESTION, searching(), [Route(wire, "here")], LIMITS) as parts:
-                assert await anext(parts) == Piece("endless")
+            async with answering(draft(), searching(), [Route(wire, "here")], LIMITS) as parts:
+                assert (await anext(parts)).part == Piece("endless")
             _, answer = await ask([Route(wire, "here")], limits=Limits(silence_s=0.1))
             assert answer.answer == "endless"
 
@@ -252,7 +258,7 @@ async def test_who_leaves_early_stops_the_engine(wire: Wire) -> None:
 
     async with working(wire, endless):
         with anyio.fail_after(5):
-            async with answering(QUESTION, searching(), [Route(wire, "here")], LIMITS) as parts:
+            async with answering(draft(), searching(), [Route(wire, "here")], LIMITS) as parts:
                 await anext(parts)
             await stopped.wait()
 
@@ -272,7 +278,7 @@ class BrokenWire:
         self._pieces, self._error = pieces, error
 
     @asynccontextmanager
-    async def send(self, job: Job) -> AsyncGenerator[AsyncIterator[Reply]]:
+    async def send(self, job: Job, record: bytes = b"") -> AsyncGenerator[AsyncIterator[Reply]]:
         yield self._replies()
 
     async def _replies(self) -> AsyncIterator[Reply]:
@@ -283,6 +289,9 @@ class BrokenWire:
 
     async def workers(self) -> int:
         return 1
+
+    async def record(self, request_id: str) -> bytes | None:
+        return None
 
     async def cancel(self, request_id: str) -> bool:
         return False

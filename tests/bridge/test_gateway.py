@@ -28,9 +28,9 @@ class Served:
 
 
 @asynccontextmanager
-async def served(**options: Any) -> AsyncGenerator[Served]:
+async def served(grace_s: float = 0, **options: Any) -> AsyncGenerator[Served]:
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:  # A Unix path ends at about 100 bytes.
-        service = FakeService()
+        service = FakeService(grace_s)
         async with serving(service, Path(folder), **options) as (url, path):
             here = Served(service, url, path)
             async with here.tcp, here.unix:
@@ -136,10 +136,79 @@ async def test_an_answer_streams_as_numbered_events_then_its_end_then_done(gatew
     assert (final["chunk"], final["is_final"]) == ("", True)
     assert final.keys() == {
         *("chunk", "is_final", "answer", "citations", "freshness", "engine"),
-        *("cache_hit", "grounded", "trace_id", "degraded"),
+        *("cache_hit", "grounded", "trace_id", "degraded", "request", "question", "timings"),
     }
     assert final["answer"] == "".join(PIECES)
     assert final["citations"][0]["quote"] == "Renew the key"
+
+
+async def test_an_answer_is_read_on_from_any_place_byte_for_byte(gateway: Served) -> None:
+    whole = await gateway.tcp.post("/build-context", json={"text": "when?"})
+    request = whole.headers["tandem-answer"]
+    said = whole.content.split(b"\n\n")
+    for n, (event, _) in enumerate(zip(said, range(3), strict=False), 1):
+        place = event.split(b"\n")[0].removeprefix(b"id: ").decode()
+        rest = b"\n\n".join(said[n:])
+        headers = {"Last-Event-ID": place}
+        assert (await gateway.tcp.get(f"/answers/{request}", headers=headers)).content == rest
+        assert (await gateway.tcp.get(f"/answers/{request}?after={place.partition(':')[2]}")).content == rest
+    assert (await gateway.tcp.get(f"/answers/{request}")).content == whole.content
+
+
+async def test_who_leaves_an_answer_in_the_middle_comes_back_for_its_rest() -> None:
+    with anyio.fail_after(10):
+        async with served(grace_s=30) as here:
+            async with here.tcp.stream("POST", "/build-context", json={"text": "hold"}) as response:
+                request = response.headers["tandem-answer"]
+                first = await anext(response.aiter_bytes())
+            here.service.go_on.set()
+            place = first.split(b"\n")[0].removeprefix(b"id: ").decode()
+            rest = await here.tcp.get(f"/answers/{request}", headers={"Last-Event-ID": place})
+            assert (first + rest.content).count(b"data: ") == 4
+            assert rest.content.endswith(sse.DONE)
+
+
+async def test_an_answer_that_is_cancelled_ends_for_who_reads_it_and_cannot_be_cancelled_twice(
+    gateway: Served,
+) -> None:
+    with anyio.fail_after(10):
+        async with gateway.tcp.stream("POST", "/build-context", json={"text": "hold"}) as response:
+            await gateway.service.half_way.wait()
+            url = f"/answers/{response.headers['tandem-answer']}"
+            assert (await gateway.tcp.delete(url)).json() == {"cancelled": True}
+            *_, final, _ = await events(response)
+        assert msgspec.json.decode(final.data)["error"] == "the answer was cancelled"
+        assert (await gateway.tcp.delete(url)).json() == {"cancelled": False}
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+@pytest.mark.parametrize("request_id", ["unknown", "%00", "a%0ab", "%F0%9F%90%99", "x" * 5000])
+async def test_an_unknown_answer_is_a_404_that_says_what_to_do(gateway: Served, method: str, request_id: str) -> None:
+    response = await gateway.tcp.request(method, f"/answers/{request_id}")
+    assert error(response) == (404, "not_found")
+    assert "ask again" in response.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("place", ["7", "a:b-c", "r:1-", "-", "1-2-3", "9" * 99 + "-1"])
+async def test_a_place_that_is_none_is_bad_input(gateway: Served, place: str) -> None:
+    request = (await gateway.tcp.post("/answers", json={"text": "when?"})).json()["request"]
+    response = await gateway.tcp.get(f"/answers/{request}", headers={"Last-Event-ID": place})
+    assert error(response) == (400, "bad_input")
+
+
+async def test_a_place_in_another_text_ends_with_a_word_instead_of_a_splice(gateway: Served) -> None:
+    request = (await gateway.tcp.post("/answers", json={"text": "when?"})).json()["request"]
+    response = await gateway.tcp.get(f"/answers/{request}", headers={"Last-Event-ID": f"{request}:9-1"})
+    final, done = await events(response)
+    assert "begun again" in msgspec.json.decode(final.data)["error"]
+    assert done.data == sse.END
+
+
+async def test_a_document_is_given_by_its_id_and_an_unknown_one_is_a_404(gateway: Served) -> None:
+    document = (await gateway.tcp.get("/documents/7")).json()
+    assert (document["path"], document["text"]) == ("/notes/vpn.md", "Renew the key\neach May.")
+    assert error(await gateway.tcp.get("/documents/8")) == (404, "not_found")
+    assert error(await gateway.tcp.get("/documents/7/file")) == (404, "not_found")  # it is not on this machine
 
 
 async def test_two_answers_have_different_ids(gateway: Served) -> None:

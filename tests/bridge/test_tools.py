@@ -3,6 +3,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,13 @@ from mcp import Client, MCPError, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import CallToolResult, TextContent
 
+from bridge import tools
+from bridge.answers import INTERNAL
 from bridge.citing import answer_text, found_text, status_text
 from bridge.mcp_later import mcp_later
 from bridge.service import Answer, FailedFile, Status
 from indexer.hits import Found, Freshness, Hit
-from tests.bridge.fake_service import ANSWER, FRESHNESS, HITS, STATUS, FakeService, serving
+from tests.bridge.fake_service import ANSWER, FRESHNESS, HITS, PIECES, STATUS, FakeService, serving
 
 RELAY = "import sys; from bridge.relay import relay; relay(sys.argv[1], ['false'])"
 ERAS = {"legacy": "2025-11-25", "2026-07-28": "2026-07-28"}
@@ -59,13 +62,13 @@ def text(result: CallToolResult) -> str:
 
 async def test_each_tool_says_what_it_takes_and_gives(client: Client) -> None:
     listed = {tool.name: tool for tool in (await client.list_tools()).tools}
-    assert listed.keys() == {"search", "ask", "status"}
+    assert listed.keys() == {"search", "ask", "get_answer", "cancel_answer", "status"}
     assert listed["search"].input_schema["properties"].keys() == {"query", "limit", "in"}
     assert listed["ask"].input_schema["properties"].keys() == {"question", "in", "session"}
     assert listed["search"].input_schema["required"] == ["query"]
     for tool in listed.values():
         assert tool.title and tool.description and tool.output_schema and tool.annotations
-        assert tool.annotations.read_only_hint
+        assert tool.annotations.read_only_hint is (tool.name != "cancel_answer")
         for argument in tool.input_schema["properties"].values():
             assert argument["description"]
     search, ask, status = (listed[name].output_schema or {} for name in ("search", "ask", "status"))
@@ -93,7 +96,7 @@ async def test_an_answer_comes_with_its_sources_and_rising_progress(client: Clie
         result = await client.call_tool("ask", arguments, progress_callback=note)
     assert service.calls == [("ask", "when?", "**/*.md", "s1")]
     assert text(result) == answer_text(ANSWER)
-    assert msgspec.convert(result.structured_content, Answer) == ANSWER
+    assert replace(msgspec.convert(result.structured_content, Answer), request="") == ANSWER
     assert told[:2] == [(1, "searching"), (2, "4 words so far")]
     assert all(before[0] < after[0] for before, after in pairwise(told))
 
@@ -116,10 +119,8 @@ REFUSALS = [
     ("ask", " ", ": expected a question, got none: type one"),
     ("search", "away", ": the embedder is away: start it"),
     ("ask", "away", ": the embedder is away: start it"),
-    ("ask", "break", ": the engine went away: start it again"),
     ("ask", "stop short", ": no worker took the job"),
     ("search", "crash", ""),
-    ("ask", "burst", ""),
 ]
 
 
@@ -129,6 +130,66 @@ async def test_a_model_reads_why_a_call_was_refused_but_no_inner_error(client: C
         result = await client.call_tool(tool, {"query" if tool == "search" else "question": words})
         assert result.is_error
         assert text(result) == f"Error executing tool {tool}{said}"
+
+
+@pytest.mark.parametrize(("question", "why"), [("break", "the engine went away: start it again"), ("burst", INTERNAL)])
+@pytest.mark.usefixtures("service")
+async def test_an_answer_that_breaks_off_is_told_with_what_there_is_and_why(
+    client: Client, question: str, why: str
+) -> None:
+    told = text(await client.call_tool("ask", {"question": question}))
+    assert told.startswith(PIECES[0])
+    assert f"The answer stops short: {why}" in told
+    assert "secret" not in told
+
+
+async def test_an_answer_that_takes_long_comes_in_parts_by_its_id(service: FakeService) -> None:
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            service.work_in(tasks)
+            async with Client(tools.mcp_server(service, "0", in_time_s=0.2), mode="legacy") as client:
+                asked = await client.call_tool("ask", {"question": "hold"})
+                first = asked.structured_content or {}
+                assert (first["ended"], first["answer"]) == (False, PIECES[0])
+                assert f'get_answer with id "{first["request"]}"' in text(asked)
+                where = {"id": first["request"], "after": first["after"]}
+                nothing = (await client.call_tool("get_answer", where)).structured_content or {}
+                assert (nothing["ended"], nothing["answer"], nothing["after"]) == (False, "", first["after"])
+                service.go_on.set()
+                rest = (await client.call_tool("get_answer", where)).structured_content or {}
+                assert (rest["ended"], rest["answer"], rest["engine"]) == (True, PIECES[1], "extractive")
+                whole = (await client.call_tool("get_answer", {"id": first["request"]})).structured_content or {}
+                assert whole["answer"] == "".join(PIECES)
+            tasks.cancel_scope.cancel()
+
+
+async def test_an_answer_that_nobody_needs_is_stopped_by_its_id(service: FakeService) -> None:
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            service.work_in(tasks)
+            async with Client(tools.mcp_server(service, "0", in_time_s=0.2), mode="legacy") as client:
+                asked = (await client.call_tool("ask", {"question": "hold"})).structured_content or {}
+                for stopped in (True, False):
+                    told = await client.call_tool("cancel_answer", {"id": asked["request"]})
+                    assert told.structured_content == {"cancelled": stopped}
+                assert service.left.is_set()
+            tasks.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    ("tool", "words", "said"),
+    [
+        ("get_answer", {"id": "nobody's"}, 'no answer "nobody\'s" is under way or kept: ask again'),
+        ("get_answer", {"id": "x", "after": "there"}, "`after` was expected to be what the last result named"),
+        ("cancel_answer", {"id": "nobody's"}, 'no answer "nobody\'s" is under way or kept: ask again'),
+    ],
+)
+async def test_an_id_or_a_place_that_is_none_is_refused_in_words(
+    client: Client, tool: str, words: dict[str, str], said: str
+) -> None:
+    result = await client.call_tool(tool, words)
+    assert result.is_error
+    assert said in text(result)
 
 
 async def test_status_is_told_in_words_and_as_data(client: Client) -> None:
@@ -150,7 +211,7 @@ async def test_mcp_over_http_asks_for_the_token_like_every_other_path() -> None:
                 httpx2.AsyncClient(headers={"Authorization": "Bearer t"}) as http,
                 Client(streamable_http_client(f"{url}/mcp", http_client=http)) as client,
             ):
-                assert len((await client.list_tools()).tools) == 3
+                assert len((await client.list_tools()).tools) == 5
             with pytest.raises(ExceptionGroup) as refused:
                 async with Client(f"{url}/mcp"):
                     pass
@@ -226,10 +287,13 @@ provider.add_span_processor(SimpleSpanProcessor(spans))
 trace.set_tracer_provider(provider)
 
 async def main():
-    async with Client(tools.mcp_server(Traced(), "0"), mode="legacy") as client:
+    service = Traced()
+    async with anyio.create_task_group() as tasks, Client(tools.mcp_server(service, "0"), mode="legacy") as client:
+        service.work_in(tasks)
         await client.call_tool("search", {"query": "key"})
         await client.call_tool("search", {"query": "refuse"})
         await client.call_tool("ask", {"question": "when?", "session": "s1"})
+        tasks.cancel_scope.cancel()
 
 anyio.run(main)
 print(json.dumps([json.loads(span.to_json()) for span in spans.get_finished_spans()]))
