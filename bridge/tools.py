@@ -251,7 +251,8 @@ async def _heard(service: Service, request: str, after: Place, in_time_s: float,
                     after = one.place
                     if isinstance(one.part, Answer):
                         fields: dict[str, Any] = {name: getattr(one.part, name) for name in Answer.__slots__}
-                        return Told(**fields | {"answer": text, "request": request, "after": _written(after)})
+                        fields.update(answer=text, request=request, after=_written(after))
+                        return Told(**fields)
                     text += one.part.chunk
                     await progress.count(one.part.chunk)
         raise BadInput(f"the answer ends at {_written(after)}, where `after` stands: there is no more of it")

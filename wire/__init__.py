@@ -85,9 +85,10 @@ class Delivery:
 class Wire(Protocol):
     """Both ends. Every call may raise `QueueDown`, and does so within seconds rather than hang."""
 
-    def send(self, job: Job) -> AbstractAsyncContextManager[AsyncIterator[Reply]]:
+    def send(self, job: Job, record: bytes = ...) -> AbstractAsyncContextManager[AsyncIterator[Reply]]:
         """Listens, then enqueues the job; iterates `Delta* Final` and stops. Leaving early stops listening.
 
+        `record` is kept beside the job as long as its answer: what who resumes it must know, in words of their own.
         Raises `Malformed` for a job that cannot be written, `Busy` for one that is not admitted. How long a silence may
         last is the caller's to say.
         """
@@ -97,6 +98,10 @@ class Wire(Protocol):
         self, request_id: str, after: tuple[int, int] = ...
     ) -> AbstractAsyncContextManager[AsyncIterator[Reply]]:
         """Goes on after the reply of that (epoch, seq), or from the start, in any process. Raises `Unknown`."""
+        ...
+
+    async def record(self, request_id: str) -> bytes | None:
+        """What was kept beside a job; None where nothing was, or nothing is any more."""
         ...
 
     async def cancel(self, request_id: str) -> bool:

@@ -55,11 +55,13 @@ class Merge:
 
 
 @asynccontextmanager
-async def sending(steps: Steps, job: Job, stream: str, depth: int, quota: int) -> AsyncGenerator[AsyncIterator[Reply]]:
+async def sending(
+    steps: Steps, job: Job, stream: str, depth: int, quota: int, record: bytes = b""
+) -> AsyncGenerator[AsyncIterator[Reply]]:
     """See `Wire.send`."""
     data = encode_job(job)
     meta = job.metadata
-    terms = Terms(stream, meta.client or "", meta.idem or "", meta.deadline_ms or DEADLINE_MS, depth, quota)
+    terms = Terms(stream, meta.client or "", meta.idem or "", meta.deadline_ms or DEADLINE_MS, depth, quota, record)
 
     async def admit() -> None:
         await steps.admit(job.request_id, data, terms)

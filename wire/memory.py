@@ -26,8 +26,11 @@ class MemoryWire:
         self.steps = MemorySteps(patience_s)
         self._depth = depth
 
-    def send(self, job: Job) -> AbstractAsyncContextManager[AsyncIterator[Reply]]:
-        return asking.sending(self.steps, job, "", self._depth, 0)
+    def send(self, job: Job, record: bytes = b"") -> AbstractAsyncContextManager[AsyncIterator[Reply]]:
+        return asking.sending(self.steps, job, "", self._depth, 0, record)
+
+    async def record(self, request_id: str) -> bytes | None:
+        return await self.steps.record(request_id)
 
     def resume(
         self, request_id: str, after: tuple[int, int] = (0, 0)
@@ -57,6 +60,7 @@ class _Kept:
     data: bytes
     until: float
     client: str
+    record: bytes = b""
     epoch: int = 0
     owner: str | None = None
     done: float | None = None
@@ -104,7 +108,8 @@ class MemorySteps:
             raise Busy(f"{len(self._waiting)} jobs are waiting already", retry_after_s=5)
         if terms.quota and self._of(terms.client) >= terms.quota:
             raise Busy(f"{terms.quota} answers of yours are under way already", retry_after_s=5)
-        self._jobs[request_id] = _Kept(data, time.monotonic() + terms.deadline_ms / 1000, terms.client)
+        deadline = time.monotonic() + terms.deadline_ms / 1000
+        self._jobs[request_id] = _Kept(data, deadline, terms.client, terms.record)
         if terms.idem:
             self._same[terms.client, terms.idem] = request_id
         self._put(request_id)
@@ -115,6 +120,10 @@ class MemorySteps:
         if not kept:
             return Logged(known=False)
         return Logged(True, tuple(data for epoch, seq, data in kept.log if (epoch, seq) > after))
+
+    async def record(self, request_id: str) -> bytes | None:
+        kept = self._jobs.get(request_id)
+        return kept.record or None if kept else None
 
     async def cancel(self, request_id: str, final: bytes) -> bool:
         kept = self._jobs.get(request_id)

@@ -28,7 +28,7 @@ DEATHS = 3  # of a worker whose only job it was, until a job is given up
 @dataclass(frozen=True, slots=True)
 class Terms:
     """Under which a job is admitted. `client` is who asks, "" for nobody in particular. `depth`: jobs waiting at most;
-    `quota`: jobs of one client at most; 0: any number."""
+    `quota`: jobs of one client at most; 0: any number. `record`: see `Wire.send`."""
 
     stream: str
     client: str = ""
@@ -36,6 +36,7 @@ class Terms:
     deadline_ms: int = DEADLINE_MS
     depth: int = 0
     quota: int = 0
+    record: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,10 @@ class Steps(Protocol):
 
     async def read(self, request_id: str, after: tuple[int, int]) -> Logged:
         """The frames after (epoch, seq)."""
+        ...
+
+    async def record(self, request_id: str) -> bytes | None:
+        """See `Wire.record`."""
         ...
 
     async def cancel(self, request_id: str, final: bytes) -> bool:

@@ -316,3 +316,13 @@ async def test_more_than_the_queue_takes_is_refused_with_a_time_to_come_back(wir
                 async with wire.send(new_job()):
                     pass
     assert refused.value.retry_after_s >= 1
+
+
+async def test_what_is_kept_beside_a_job_is_there_for_who_resumes_it_and_for_nobody_else(wire: Wire) -> None:
+    with fail_after(5):
+        async with wire.attach() as inbox:
+            await inbox.take(1)
+            async with wire.send(Job("a", "why?"), b"the hits"), wire.send(Job("b", "why?")):
+                assert await wire.record("a") == b"the hits"
+                assert await wire.record("b") is None
+    assert await wire.record("nobody's") is None

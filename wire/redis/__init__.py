@@ -68,13 +68,16 @@ class RedisWire:
     async def __aexit__(self, *_: object) -> None:
         await self._opened.aclose()
 
-    def send(self, job: Job) -> AbstractAsyncContextManager[AsyncIterator[Reply]]:
-        return asking.sending(self.steps, job, self._stream(job.metadata.model), self._depth, self._quota)
+    def send(self, job: Job, record: bytes = b"") -> AbstractAsyncContextManager[AsyncIterator[Reply]]:
+        return asking.sending(self.steps, job, self._stream(job.metadata.model), self._depth, self._quota, record)
 
     def resume(
         self, request_id: str, after: tuple[int, int] = (0, 0)
     ) -> AbstractAsyncContextManager[AsyncIterator[Reply]]:
         return asking.resuming(self.steps, request_id, after, self._key)
+
+    async def record(self, request_id: str) -> bytes | None:
+        return await self.steps.record(request_id)
 
     async def cancel(self, request_id: str) -> bool:
         return await asking.cancel(self.steps, request_id)

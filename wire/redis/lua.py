@@ -134,6 +134,7 @@ if ARGV[4] ~= '' then redis.call('SET', same, id, 'PX', ttl) end
 local entry = redis.call('XADD', KEYS[1], '*', 'data', ARGV[2])
 redis.call('HSET', job, 'state', 'queued', 'epoch', '0', 'client', client, 'deadline', whole(now + deadline),
   'stream', KEYS[1], 'entry', entry, 'kept', ARGV[9])
+if ARGV[11] ~= '' then redis.call('HSET', job, 'hits', ARGV[11]) end
 redis.call('PEXPIRE', job, ttl)
 count(base, 'admitted')
 return {'ok', id, 1}

@@ -72,7 +72,8 @@ class RedisSteps:
     async def admit(self, request_id: str, data: bytes, terms: Terms) -> Admitted:
         keys = (terms.stream, self._base, self._job(request_id))
         values = (request_id, data, terms.client, terms.idem, terms.deadline_ms, terms.depth, terms.quota)
-        told = await self._server.run(lua.ADMIT, keys, *values, self._lease_ms, self._kept_ms, self._silence_ms)
+        terms_ms = (self._lease_ms, self._kept_ms, self._silence_ms)
+        told = await self._server.run(lua.ADMIT, keys, *values, *terms_ms, terms.record)
         if told[0] == b"ok":
             return Admitted(told[1].decode(), is_new=bool(told[2]))
         if told[0] == b"model":
@@ -90,6 +91,9 @@ class RedisSteps:
         since = f"({after[0]}-{after[1]}" if any(after) else "-"
         known, entries = await self._server.run(lua.READ, (self._job(request_id), self._log(request_id)), since)
         return Logged(bool(known), _frames(entries))
+
+    async def record(self, request_id: str) -> bytes | None:
+        return await self._server.ask(cast("Any", self._server.redis.hget(self._job(request_id), "hits")))
 
     async def cancel(self, request_id: str, final: bytes) -> bool:
         keys = (self._base, self._job(request_id))
