@@ -1,11 +1,12 @@
 """The sentences of some passages that answer a question best, word for word (pure).
 
-No model: stemmed question words are counted, rare ones more, and what a passage's heading says counts a little.
+No model: stemmed question words are counted, rare ones more; what a passage's heading and a sentence's neighbours say
+counts a little, and so does how well search liked the passage. Measured: benchmarks/answers.py.
 """
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import log
@@ -18,7 +19,11 @@ from wire import Passage
 MAX_CHARS = 600
 ENOUGH = 0.25
 NEAR_BEST = 0.6
+# Of `_evidence`: below it the passages are of something else than the question.
+EVIDENT = 1.32
 HEADING_SHARE = 0.3
+NEIGHBOUR_SHARE = 0.3
+SEARCH_SHARE = 0.6
 QUESTION_SHARE = 0.3
 
 # A run of CJK or Thai letters has no spaces: it is cut into overlapping pairs.
@@ -57,27 +62,61 @@ class Quote:
 
 
 def quotes(question: str, passages: Sequence[Passage], limit: int = 3) -> list[Quote]:
-    """At most `limit`, in reading order; none where no sentence shares enough words with the question."""
+    """At most `limit`, in reading order; none where the passages have too little of what the question asks."""
     asked = words(question)
     candidates = list(_candidates(passages))
+    headings = [words(passage.heading or "") for passage in passages]
     said = [words(quote.text) for quote in candidates]
     frequency = Counter(word for sentence in said for word in sentence)
-    weights = {word: log(1 + len(candidates) / frequency[word]) for word in asked if frequency[word]}
+    weights = {word: log(1 + len(candidates) / (frequency[word] or 0.5)) for word in asked}
+    placed = [sentence | headings[quote.n - 1] for quote, sentence in zip(candidates, said, strict=True)]
+    if _evidence(weights, candidates, placed, passages) < EVIDENT:
+        return []
+    weights = {word: weight if frequency[word] else 1.0 for word, weight in weights.items()}
     usual = sum(map(len, said)) / max(1, len(said))
-    headings = [words(passage.heading or "") for passage in passages]
+    favourite = max((passage.score for passage in passages), default=0.0)
     scored: list[tuple[float, int]] = []
     for position, (quote, sentence) in enumerate(zip(candidates, said, strict=True)):
-        heading = headings[quote.n - 1] - sentence
-        if sentence <= asked or len(asked & (sentence | heading)) < ENOUGH * len(asked):
+        if sentence <= asked or len(asked & placed[position]) < ENOUGH * len(asked):
             continue
-        score = sum(weights[word] for word in asked & sentence)
-        score += HEADING_SHARE * sum(weights.get(word, 1.0) for word in asked & heading)
+        score = _weight(asked & sentence, weights)
+        score += HEADING_SHARE * _weight(asked & placed[position] - sentence, weights)
+        score += NEIGHBOUR_SHARE * _weight(asked & _beside(position, candidates, said) - placed[position], weights)
         score *= (1 + 0.3 / quote.n) / (0.75 + 0.25 * len(sentence) / usual)
+        if favourite > 0:
+            score *= 1 - SEARCH_SHARE + SEARCH_SHARE * passages[quote.n - 1].score / favourite
         score *= QUESTION_SHARE if quote.text.endswith(("?", "？")) else 1
         if score:
             scored.append((-score, position))
     best = [pair for pair in sorted(scored)[:limit] if pair[0] <= NEAR_BEST * min(scored)[0]]
     return [candidates[position] for position in sorted(position for _, position in best)]
+
+
+def _evidence(
+    weights: Mapping[str, float], candidates: Sequence[Quote], placed: Sequence[set[str]], passages: Sequence[Passage]
+) -> float:
+    """How much there is to answer from: the shares of the question's words in the best passage and in the best sentence
+    (with its heading), and half of the best score of search, 1 where search gave none."""
+    whole = sum(weights.values())
+    if not candidates or not whole:
+        return 0.0
+    of_passage: dict[int, set[str]] = {}
+    for quote, sentence in zip(candidates, placed, strict=True):
+        of_passage.setdefault(quote.n, set()).update(sentence)
+    shares = [
+        max(_weight(weights.keys() & part, weights) for part in parts) / whole
+        for parts in (of_passage.values(), placed)
+    ]
+    return sum(shares) + 0.5 * (max(passage.score for passage in passages) or 1.0)
+
+
+def _beside(position: int, candidates: Sequence[Quote], said: Sequence[set[str]]) -> set[str]:
+    near = (other for other in (position - 1, position + 1) if 0 <= other < len(said))
+    return set[str]().union(*(said[other] for other in near if candidates[other].n == candidates[position].n))
+
+
+def _weight(found: Iterable[str], weights: Mapping[str, float]) -> float:
+    return sum(weights[word] for word in found)
 
 
 def words(text: str) -> set[str]:

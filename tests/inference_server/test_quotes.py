@@ -115,3 +115,31 @@ def test_languages_without_spaces_are_searched_too() -> None:
     assert quotes("東京の人口は?", [Passage(text="猫は眠る。\n東京の人口は千四百万人です。")]) == [
         Quote(1, "東京の人口は千四百万人です。")
     ]
+
+
+def test_passages_of_something_else_are_not_quoted_though_they_share_everyday_words() -> None:
+    passages = [
+        Passage(text="It takes long to find the best size. The average size of a team is seven.", score=0.9),
+        Passage(text="Long roads need a large budget. The temperature of asphalt matters.", score=0.7),
+    ]
+    for question in (
+        "How long does a large goose roast, and at which temperature?",
+        "What is the average lifespan of a parrot?",
+    ):
+        assert quotes(question, passages) == []
+    assert quotes("What is the average size of a team?", passages) == [Quote(1, "The average size of a team is seven.")]
+
+
+def test_between_sentences_that_fit_alike_the_passage_that_search_liked_decides() -> None:
+    texts = ("The port of the queue is 6379.", "The port of the queue was 7000.")
+    for scores in ((1.2, 0.2), (0.2, 1.2)):
+        passages = [Passage(text=text, score=score) for text, score in zip(texts, scores, strict=True)]
+        (best,) = quotes("Which port has the queue?", passages, limit=1)
+        assert best.n == 1 + scores.index(1.2)
+
+
+def test_between_sentences_that_fit_alike_the_one_beside_the_rest_of_the_question_wins() -> None:
+    apart = "The fee is five euros. It rains a lot. Cats sleep all day. "
+    beside = "The museum opens at nine. The fee is six euros. Visit the museum often. Cats like the museum."
+    (best,) = quotes("What fee does the museum take?", [Passage(text=apart + beside)], limit=1)
+    assert best.text == "The fee is six euros."
