@@ -20,7 +20,7 @@ MAX_CHARS = 600
 ENOUGH = 0.25
 NEAR_BEST = 0.6
 # Of `_evidence`: below it the passages are of something else than the question.
-EVIDENT = 1.32
+EVIDENT = 1.25
 HEADING_SHARE = 0.3
 NEIGHBOUR_SHARE = 0.3
 SEARCH_SHARE = 0.6
@@ -34,7 +34,10 @@ _STOP_WORDS = frozenset(
     "does doing for from get had has have having he her him his how i if in into is it its just many may me might more "
     "most much must my no nor not of off on once only or other our out over own s same she should so some such t than "
     "that the their them then there these they this those to too under until up upon use very was we were what when "
-    "where which while who whom whose why will with would you your".split()
+    "where which while who whom whose why will with would you your "
+    # Verbs that ask more than they tell.
+    "come comes find found get gets give gives go goes happen happens keep let make makes mean means put say says see show "
+    "shows take takes tell work works".split()
 )
 _stemmer: Any = SnowballStemmer("english")  # pyright: ignore[reportUnknownVariableType]
 
