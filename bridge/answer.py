@@ -6,12 +6,14 @@ from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import anyio
+from msgspec.structs import replace
 from openinference.semconv.trace import SpanAttributes
 from opentelemetry import context, propagate, trace
 from opentelemetry.trace import Status, StatusCode
 
+from bridge.conversations import standalone
 from bridge.draft import Draft
-from bridge.service import Answer, Numbered, Overloaded, Unavailable
+from bridge.service import Answer, Numbered, Overloaded, Part, Unavailable
 from indexer.hits import Found, Hit
 from wire import Busy, Final, Job, Metadata, Passage, QueueDown, Reply, Wire
 
@@ -37,10 +39,18 @@ class Limits:
     silence_s: float = 60
 
 
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What answers are made with. `remember`: what was asked and said in a session."""
+
+    search: Callable[[str], Awaitable[Found]]
+    routes: Sequence[Route]
+    limits: Limits
+    remember: Callable[[str | None, str, Part], None] | None = None
+
+
 @asynccontextmanager
-async def answering(
-    draft: Draft, search: Callable[[str], Awaitable[Found]], routes: Sequence[Route], limits: Limits
-) -> AsyncGenerator[AsyncGenerator[Numbered]]:
+async def answering(draft: Draft, means: Means) -> AsyncGenerator[AsyncGenerator[Numbered]]:
     """`Piece* Answer`, from the first route that has a worker; the routes passed over are named in `degraded`.
 
     Raises Unavailable when none has, Overloaded where the queue takes no more. Leaving early gives the answer up: its
@@ -51,7 +61,7 @@ async def answering(
         attributes[SpanAttributes.SESSION_ID] = draft.session
     span = tracer.start_span("answer", attributes=attributes)
     try:
-        async with aclosing(_parts(draft, search, routes, limits, span)) as parts:
+        async with aclosing(_parts(draft, means, span)) as parts:
             yield parts
     except Exception as error:
         span.record_exception(error)
@@ -61,31 +71,34 @@ async def answering(
         span.end()
 
 
-async def _parts(
-    draft: Draft, search: Callable[[str], Awaitable[Found]], routes: Sequence[Route], limits: Limits, span: trace.Span
-) -> AsyncGenerator[Numbered]:
-    found = await _under(span, draft.session, search(draft.question))
-    draft.found(found, [hit for hit in found.hits if _is_evidence(hit, limits.evidence)], span)
+async def _parts(draft: Draft, means: Means, span: trace.Span) -> AsyncGenerator[Numbered]:
+    if draft.turns:
+        draft.question = await _standalone(draft, means.routes[0], span)
+    found = await _under(span, draft.session, means.search(draft.question))
+    draft.found(found, [hit for hit in found.hits if _is_evidence(hit, means.limits.evidence)], span)
     job = _job(draft, span)
     passed: list[str] = []
-    for route in routes:
+    for route in means.routes:
         if reason := await _unmanned(route):
             passed.append(reason)
             continue
         draft.label, draft.degraded = route.label, (*found.degraded, *passed)
         try:
             async with route.wire.send(job, draft.record()) as replies, _cancelled_early(route.wire, draft) as ended:
-                async for reply in _timely(replies, limits.silence_s):
+                async for reply in _timely(replies, means.limits.silence_s):
                     if not isinstance(reply, Final):
                         if piece := draft.add(reply):
                             yield piece
                         continue
                     if reply.error_code != "deadline":
                         ended.set()
-                    if reply.error_code == "engine" and not draft.text and route is not routes[-1]:
+                    if reply.error_code == "engine" and not draft.text and route is not means.routes[-1]:
                         passed.append(f"{route.label}: {reply.error}")
                         break
-                    yield _described(span, draft.end(reply))
+                    end = _described(span, draft.end(reply))
+                    if means.remember:
+                        means.remember(draft.session, draft.question, end.part)
+                    yield end
                     return
         except Busy as error:
             raise Overloaded(str(error), error.retry_after_s) from error
@@ -134,13 +147,26 @@ def _is_evidence(hit: Hit, threshold: float) -> bool:
     return hit.lexical_score is not None or hit.dense_score is None or hit.dense_score >= threshold
 
 
+async def _standalone(draft: Draft, route: Route, span: trace.Span) -> str:
+    """What a follow-up asks for; as typed where no worker is there to say it."""
+    return draft.asked if await _unmanned(route) else await standalone(route.wire, draft, _metadata(draft, span))
+
+
 def _job(draft: Draft, span: trace.Span) -> Job:
+    # The turns were needed for the question only: an answer rests on passages, not on what was said before.
+    metadata = replace(_metadata(draft, span), turns=() if draft.question != draft.asked else draft.turns)
+    return Job(draft.request, draft.question, tuple(_passage(hit) for hit in draft.passages), metadata=metadata)
+
+
+def _metadata(draft: Draft, span: trace.Span) -> Metadata:
     carrier: dict[str, str] = {}
     propagate.inject(carrier, trace.set_span_in_context(span))
-    metadata = Metadata(
-        created_ms=int(time.time() * 1000), traceparent=carrier.get("traceparent"), session=draft.session
+    return Metadata(
+        created_ms=int(time.time() * 1000),
+        traceparent=carrier.get("traceparent"),
+        session=draft.session,
+        turns=draft.turns,
     )
-    return Job(draft.request, draft.question, tuple(_passage(hit) for hit in draft.passages), metadata=metadata)
 
 
 def _passage(hit: Hit) -> Passage:

@@ -2,15 +2,15 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 from opentelemetry import trace
 
-from bridge.grounding import citations, grounded
-from bridge.service import Answer, Numbered, Piece, Place, Timings
+from bridge.grounding import checked
+from bridge.service import Answer, Citation, Numbered, Piece, Place, Timings
 from indexer.hits import Found, Freshness, Hit
-from wire import Delta, Final
+from wire import Delta, Final, Turn
 
 _UNKNOWN = Freshness(None)
 CANCELLED = "the answer was cancelled"
@@ -37,6 +37,7 @@ class Draft:
     asked: str
     within: str | None = None
     session: str | None = None
+    turns: tuple[Turn, ...] = ()
     question: str = ""
     passages: Sequence[Hit] = ()
     freshness: Freshness = _UNKNOWN
@@ -104,12 +105,13 @@ class Draft:
 
     def _answer(self, final: Final) -> Answer:
         engine = final.engine or self.label
+        found = checked(self.text, self.passages)
         return Answer(
             answer=self.text,
-            citations=citations(self.text, self.passages),
+            citations=tuple(map(self._placed, found.citations, found.supports)),
             freshness=self.freshness,
             engine=f"{engine} {final.model}" if final.model else engine,
-            grounded=None if final.error else grounded(self.text, self.passages),
+            grounded=None if final.error else found.grounded,
             trace_id=self.trace_id,
             degraded=self.degraded,
             error=final.error,
@@ -117,6 +119,10 @@ class Draft:
             question=self.question if self.question != self.asked else None,
             timings=self._timings(),
         )
+
+    def _placed(self, citation: Citation, support: float) -> Citation:
+        hit = self.passages[citation.n - 1]
+        return replace(citation, document=hit.document, passage=hit.text, support=support)
 
     def _timings(self) -> Timings:
         def since(moment: float | None) -> int | None:

@@ -47,7 +47,8 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Citation:
-    """Where marker [n] of the answer points. `quote` is verbatim from the passage."""
+    """Where marker [n] of the answer points. `quote` is verbatim from the passage; `support`: 0..1, how far the passage
+    bears out the sentence that cites it."""
 
     n: int
     path: str
@@ -59,6 +60,7 @@ class Citation:
     page: int | None = None
     document: str = ""
     passage: str = ""
+    support: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

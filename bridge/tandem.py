@@ -15,8 +15,9 @@ import anyio.abc
 import msgspec
 
 from bridge import metrics
-from bridge.answer import Limits, Route, answering, resuming
+from bridge.answer import Limits, Means, Route, answering, resuming
 from bridge.answers import Answers
+from bridge.conversations import Conversations
 from bridge.documents import assembled
 from bridge.draft import Draft
 from bridge.folder import Folder
@@ -78,6 +79,7 @@ class Tandem:
         self.keeping = Keeping(catalog, indexer, poll_all=settings.poll == "all")
         self._dispatch = anyio.CapacityLimiter(settings.max_concurrent_per_process)
         self._limits = Limits(settings.rag_score_threshold, settings.result_timeout_sec)
+        self._conversations = Conversations()
         self.answers = Answers(tasks, self._making, self._begun_elsewhere)
 
     async def search(self, query: str, limit: int = 10, within: str | None = None, *, merge: bool = True) -> Found:
@@ -101,7 +103,7 @@ class Tandem:
 
     async def begin(self, question: str, within: str | None = None, session: str | None = None) -> str:
         _check(question, within)
-        return self.answers.begin(Draft(uuid4().hex, question, within, session))
+        return self.answers.begin(Draft(uuid4().hex, question, within, session, self._conversations.turns(session)))
 
     def follow(
         self, request: str, after: Place = (0, 0), grace_s: float | None = None
@@ -121,7 +123,7 @@ class Tandem:
 
     def _making(self, draft: Draft) -> AbstractAsyncContextManager[AsyncIterator[Numbered]]:
         find = partial(self.search, limit=self._settings.rag_top_k, within=draft.within)
-        return answering(draft, find, self._routes, self._limits)
+        return answering(draft, Means(find, self._routes, self._limits, self._conversations.add))
 
     async def document(self, document: str) -> Document:
         number = int(document) if document.isdecimal() and document.isascii() and len(document) < 20 else -1

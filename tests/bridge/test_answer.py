@@ -10,7 +10,7 @@ from uuid import uuid4
 import anyio
 import pytest
 
-from bridge.answer import Limits, Route, answering
+from bridge.answer import Limits, Means, Route, answering
 from bridge.draft import Draft
 from bridge.service import Answer, Overloaded, Part, Piece, Unavailable
 from indexer.hits import Found, Freshness, Hit
@@ -87,7 +87,7 @@ async def ask(
     """The pieces, and the answer."""
     parts: list[Part] = []
     with anyio.fail_after(5):
-        async with answering(draft(session), searching(found), routes, limits) as heard:
+        async with answering(draft(session), Means(searching(found), routes, limits)) as heard:
             parts = [numbered.part async for numbered in heard]
     *pieces, answer = parts
     assert isinstance(answer, Answer)
@@ -221,22 +221,22 @@ async def test_the_limit_is_for_each_silence_not_for_the_whole_answer(wire: Wire
     @asynccontextmanager
     async def slow(_: Job, __: Said) -> AsyncGenerator[AsyncIterator[Reply]]:
         async def said() -> AsyncIterator[Reply]:
-            for n in range(6):
-                await anyio.sleep(0.1)
+            for n in range(12):
+                await anyio.sleep(0.12)
                 yield Delta(f"{n} ")
             yield Final(engine="slow")
 
         yield said()
 
     async with working(wire, slow):
-        pieces, answer = await ask([Route(wire, "here")], limits=Limits(silence_s=0.45))
-    assert (len(pieces), answer.error) == (6, None)
+        pieces, answer = await ask([Route(wire, "here")], limits=Limits(silence_s=1.2))
+    assert (len(pieces), answer.error) == (12, None)
 
 
 async def test_who_leaves_early_gives_the_answer_up_and_disturbs_no_other(wire: Wire) -> None:
     async with working(wire, saying(Delta("endless"), then_wait=True)):
         with anyio.fail_after(5):
-            async with answering(draft(), searching(), [Route(wire, "here")], LIMITS) as parts:
+            async with answering(draft(), Means(searching(), [Route(wire, "here")], LIMITS)) as parts:
                 assert (await anext(parts)).part == Piece("endless")
             _, answer = await ask([Route(wire, "here")], limits=Limits(silence_s=0.1))
             assert answer.answer == "endless"
@@ -258,7 +258,7 @@ async def test_who_leaves_early_stops_the_engine(wire: Wire) -> None:
 
     async with working(wire, endless):
         with anyio.fail_after(5):
-            async with answering(draft(), searching(), [Route(wire, "here")], LIMITS) as parts:
+            async with answering(draft(), Means(searching(), [Route(wire, "here")], LIMITS)) as parts:
                 await anext(parts)
             await stopped.wait()
 
