@@ -90,6 +90,7 @@ async def _opened(data: Path, voice: Voice) -> AsyncGenerator[Tandem]:
     async with (
         open_edge(Folder(data).stores / "words", embedder.dimensions) as store,
         reading(tokenizer(None), size=CHUNK_TOKENS, overlap=OVERLAP_TOKENS) as reader,
+        anyio.create_task_group() as tasks,
     ):
 
         async def read(path: str) -> Reading:
@@ -101,7 +102,7 @@ async def _opened(data: Path, voice: Voice) -> AsyncGenerator[Tandem]:
 
         indexer = Indexer(Index(catalog, store, embedder), read, data)
         await indexer.recover()
-        yield Tandem(Settings(data=data), catalog, indexer, [], Off())
+        yield Tandem(Settings(data=data), catalog, indexer, [], Off(), tasks)
     catalog.close()
 
 
