@@ -55,20 +55,17 @@ class Desk:
     )
 
     @asynccontextmanager
-    async def open(self, **other: Any) -> AsyncGenerator[Cache]:
-        words = {
-            "signature": "model@1",
-            "ttl_s": 3600,
-            "most": 100,
-            "threshold": 0.92,
-            "dimensions": DIMENSIONS,
-        } | other
+    async def open(self, signature: str = "model@1", ttl_s: float = 3600, most: int = 100) -> AsyncGenerator[Cache]:
         async with open_cache(
             self.file,
             self.open_store,
             lambda paths: {path: self.files[path] for path in paths if path in self.files},
             name="semantic_cache",
-            **words,
+            dimensions=DIMENSIONS,
+            signature=signature,
+            ttl_s=ttl_s,
+            most=most,
+            threshold=0.92,
         ) as cache:
             yield cache
 
@@ -295,7 +292,7 @@ async def test_it_counts_lists_and_clears(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("off", [{"ttl_s": 0}, {"most": 0}])
-async def test_switched_off_it_keeps_nothing_and_removes_what_was_kept(desk: Desk, off: dict[str, int]) -> None:
+async def test_switched_off_it_keeps_nothing_and_removes_what_was_kept(desk: Desk, off: dict[str, Any]) -> None:
     async with desk.open() as cache:
         await keep(cache)
     async with desk.open(**off) as cache:
