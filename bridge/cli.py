@@ -119,6 +119,8 @@ def _parser() -> argparse.ArgumentParser:
     command("workers", "say how long the queue is, who takes jobs from it, and how fast")
     _dead(command("dead", "see the jobs that were given up; send one again, or drop it"))
 
+    _cache(command("cache", "see the answers that are kept to be given again; remove them"))
+
     evaluate = command("eval", "index a judged collection into a cache folder of its own, search, score")
     evaluate.add_argument("corpus")
     evaluate.add_argument("--queries", required=True, metavar="FILE", help='JSON lines {"id", "text"}')
@@ -152,6 +154,19 @@ def _dead(parser: argparse.ArgumentParser) -> None:
             action.add_argument("-n", type=_positive, default=50, metavar="N", help="how many (default: 50)")
         else:
             action.add_argument("id", metavar="ID", help="its ID in `tandem dead ls`, or its request's")
+
+
+def _cache(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for name, help_ in (
+        ("ls", "list them, the last used first, with the files they rest on"),
+        ("clear", "remove all of them"),
+        ("stats", "say how many there are and how often they were given again"),
+    ):
+        _shared(
+            actions.add_parser(name, help=help_, description=help_[0].upper() + help_[1:] + "."),
+            default=argparse.SUPPRESS,  # what was said before the action stands
+        )
 
 
 def _within(parser: argparse.ArgumentParser) -> None:

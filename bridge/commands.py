@@ -365,6 +365,13 @@ async def _dead(arguments: argparse.Namespace, settings: Settings) -> None:
     await dead(arguments, settings)
 
 
+async def _cache(arguments: argparse.Namespace, settings: Settings) -> None:
+    from bridge.cache_commands import Caching, cache
+
+    async with _service(settings) as service:
+        await cache(arguments, cast("Caching", service))
+
+
 async def _eval(arguments: argparse.Namespace, settings: Settings) -> None:
     from bridge.evaluating import evaluate
 
@@ -406,5 +413,6 @@ _COMMANDS: dict[str, Command] = {
     "worker": _worker,
     "workers": _workers,
     "dead": _dead,
+    "cache": _cache,
     "eval": _eval,
 }
