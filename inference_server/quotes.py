@@ -36,8 +36,8 @@ _STOP_WORDS = frozenset(
     "that the their them then there these they this those to too under until up upon use very was we were what when "
     "where which while who whom whose why will with would you your "
     # Verbs that ask more than they tell.
-    "come comes find found get gets give gives go goes happen happens keep let make makes mean means put say says see show "
-    "shows take takes tell work works".split()
+    "come comes find found get gets give gives go goes happen happens keep let make makes mean means put say says see "
+    "show shows take takes tell work works".split()
 )
 _stemmer: Any = SnowballStemmer("english")  # pyright: ignore[reportUnknownVariableType]
 
@@ -52,8 +52,11 @@ _ABBREVIATION = re.compile(
     r"(?:^|[\s(\[])(?:[A-Za-z]|e\.g|i\.e|cf|vs|etc|al|approx|ca|no|nos|vol|pp?|figs?|eqs?|refs?|sec|tab|dr|mrs?|ms|prof|st|jr|inc|ltd)\.$",
     re.IGNORECASE,
 )
-# A passage's own reference marks would read as ours.
-_MARK = re.compile(r"(?:\[\d+\])+")
+# A passage's own reference marks would read as ours, in each form in which models write them: [3], 【3-5】.
+_MARK = re.compile(
+    r"(?:[\[【［]\s{0,3}\^?(?:[Pp]assages?\s{0,3})?\d{1,3}(?:\s{0,3}(?:[-–—,;，、]|and)\s{0,3}\d{1,3}){0,50}"
+    r"\s{0,3}(?:†[^】\]\n]{0,60})?[\]】］])+"
+)
 
 
 @dataclass(frozen=True, slots=True)

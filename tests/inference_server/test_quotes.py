@@ -106,8 +106,9 @@ def test_at_most_three_are_quoted_in_reading_order() -> None:
     assert [quote.text for quote in found] == sorted(quote.text for quote in found)
 
 
-def test_reference_marks_of_a_passage_never_pass_for_ours() -> None:
-    found = quotes("When was the house built?", [Passage(text="The house was built in 1843 [2][3]. Cats sleep [4].")])
+@pytest.mark.parametrize("mark", ["[2][3]", "[2, 3]", "[2-4]", "[ 2–4 ]", "【2】", "［2］", "[^2]"])
+def test_reference_marks_of_a_passage_never_pass_for_ours(mark: str) -> None:
+    found = quotes("When was the house built?", [Passage(text=f"The house was built in 1843 {mark}. Cats sleep [4].")])
     assert found == [Quote(1, "The house was built in 1843")]
 
 
@@ -123,8 +124,8 @@ def test_passages_of_something_else_are_not_quoted_though_they_share_everyday_wo
         Passage(text="Long roads need a large budget. The temperature of asphalt matters.", score=0.7),
     ]
     for question in (
-        "How long does a large goose roast, and at which temperature?",
-        "What is the average lifespan of a parrot?",
+        "How long does a large stuffed goose roast, and at which temperature?",
+        "Which parrot has the longest average lifespan in captivity?",
     ):
         assert quotes(question, passages) == []
     assert quotes("What is the average size of a team?", passages) == [Quote(1, "The average size of a team is seven.")]
