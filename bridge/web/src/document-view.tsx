@@ -2,8 +2,9 @@
 
 import { type ReactNode, useEffect, useMemo, useRef, useState } from "react";
 import { type Document, type Place, Refused, TokenMissing, document as fetchDocument, file } from "./api";
+import { Icon } from "./icon";
 import { type Span, locate } from "./locate";
-import { count, fileName, folderOf, spot } from "./words";
+import { count, fileName, folderOf } from "./words";
 
 /** What is opened: a place, the passage there, and the words of it that an answer rests on. */
 export interface Passage extends Place {
@@ -22,6 +23,7 @@ export function DocumentView({ passage, locked }: { passage: Passage; locked: ()
     const left = new AbortController();
     setDocument(null);
     setTrouble(null);
+    if (!passage.document) return undefined;
     fetchDocument(passage.document, left.signal)
       .then(setDocument)
       .catch((error: unknown) => {
@@ -33,11 +35,7 @@ export function DocumentView({ passage, locked }: { passage: Passage; locked: ()
   }, [passage.document, locked, round]);
   return (
     <div className="document">
-      <p className="where">
-        {spot(passage) && <span>{spot(passage)}</span>}
-        {passage.heading && <span>{passage.heading}</span>}
-        <span className="path">{folderOf(passage.path)}</span>
-      </p>
+      <p className="aside path">{folderOf(passage.path)}</p>
       {trouble && (
         <div className="notice bad" role="alert">
           <p>{trouble}</p>
@@ -46,7 +44,7 @@ export function DocumentView({ passage, locked }: { passage: Passage; locked: ()
           </button>
         </div>
       )}
-      {!document && <Loose passage={passage} isWaiting={!trouble} />}
+      {!document && <Loose passage={passage} isWaiting={!trouble && !!passage.document} />}
       {document && <Opened key={`${passage.document}.${passage.text}`} document={document} passage={passage} />}
     </div>
   );
@@ -71,18 +69,18 @@ function Opened({ document, passage }: { document: Document; passage: Passage })
     <>
       {document.pages && (
         <nav className="pages" aria-label="Pages">
-          <Turner to={page - 1} label="Previous page" sign="‹" document={document} turn={setPage} />
+          <Turner to={page - 1} label="Previous page" sign="left" document={document} turn={setPage} />
           <span aria-live="polite">
             Page {page} of {document.pages.at(-1)?.page}
           </span>
-          <Turner to={page + 1} label="Next page" sign="›" document={document} turn={setPage} />
+          <Turner to={page + 1} label="Next page" sign="right" document={document} turn={setPage} />
           {isPdf && <PdfButton id={document.document} page={page} />}
         </nav>
       )}
       <Lines
         key={page}
-        text={shown ? shown.text.replace(/^\s*\n/, "") : document.text}
-        isPaged={!!document.pages}
+        text={shown ? flowed(shown.text) : document.text}
+
         passage={isHere ? passage : null}
         isNumbered={!document.pages && passage.start_line !== null}
         isCode={CODE.test(document.path)}
@@ -94,7 +92,7 @@ function Opened({ document, passage }: { document: Document; passage: Passage })
 interface Turning {
   to: number;
   label: string;
-  sign: string;
+  sign: "left" | "right";
   document: Document;
   turn: (page: number) => void;
 }
@@ -103,7 +101,7 @@ function Turner({ to, label, sign, document, turn }: Turning): ReactNode {
   const isThere = document.pages?.some((one) => one.page === to) ?? false;
   return (
     <button type="button" className="icon" aria-label={label} disabled={!isThere} onClick={() => turn(to)}>
-      {sign}
+      <Icon name={sign} />
     </button>
   );
 }
@@ -141,12 +139,11 @@ function PdfButton({ id, page }: { id: string; page: number }): ReactNode {
 interface Shown {
   text: string;
   passage: Passage | null;
-  isPaged: boolean;
   isNumbered: boolean;
   isCode: boolean;
 }
 
-function Lines({ text, passage, isPaged, isNumbered, isCode }: Shown): ReactNode {
+function Lines({ text, passage, isNumbered, isCode }: Shown): ReactNode {
   const { lines, starts } = useMemo(() => split(text), [text]);
   const { first, last, quote } = useMemo(() => placed(text, starts, passage), [text, starts, passage]);
   const [from, setFrom] = useState(Math.max(0, first - AROUND));
@@ -161,7 +158,7 @@ function Lines({ text, passage, isPaged, isNumbered, isCode }: Shown): ReactNode
         <p className="notice">The passage does not stand here in these words: the file was read again since.</p>
       )}
       {from > 0 && <More lines={from} where="above" show={() => setFrom(0)} />}
-      <ol className={["lines", isPaged && "paged", isNumbered && "numbered", isCode && "code"].filter(Boolean).join(" ")} start={from + 1} dir="auto">
+      <ol className={["lines", isNumbered && "numbered", isCode && "code"].filter(Boolean).join(" ")} start={from + 1} dir="auto">
         {lines.slice(from, to).map((line, n) => {
           const at = from + n;
           const isMarked = at >= first && at < last;
@@ -202,6 +199,15 @@ function More({ lines, where, show }: { lines: number; where: string; show: () =
       Show {count(lines, "line")} {where}
     </button>
   );
+}
+
+const FULL = 0.8;
+
+/** A page's text without the breaks of its full lines, which are the paper's: a short line ends a paragraph or row. */
+function flowed(page: string): string {
+  const lines = page.trim().split(/\r\n|\n|\r/);
+  const longest = Math.max(...lines.map((line) => line.length));
+  return lines.map((line) => line + (line.length >= FULL * longest ? " " : "\n")).join("").trimEnd();
 }
 
 function split(text: string): { lines: string[]; starts: number[] } {

@@ -2,10 +2,11 @@
 
 import { type ReactNode, useEffect, useRef } from "react";
 import { DocumentView, type Passage } from "./document-view";
+import { Icon } from "./icon";
 import type { Polled } from "./polled";
 import { SearchView } from "./search-view";
 import { StatusView } from "./status-view";
-import { fileName } from "./words";
+import { fileName, spot } from "./words";
 
 export type Opened =
   | { what: "search" | "status" }
@@ -31,14 +32,22 @@ export function Panel({ opened, polled, search, back, close, locked }: Shown): R
       <header>
         {opened.what === "document" && opened.from && (
           <button type="button" className="icon" aria-label="Back to the search" onClick={back}>
-            ‹
+            <Icon name="left" />
           </button>
         )}
-        <h2 id="panel-title" ref={title} tabIndex={-1}>
-          {titleOf(opened)}
-        </h2>
+        <div className="title">
+          <h2 id="panel-title" ref={title} tabIndex={-1}>
+            {titleOf(opened)}
+          </h2>
+          {opened.what === "document" && (
+            <p className="where">
+              {spot(opened.passage) && <span>{spot(opened.passage)}</span>}
+              {opened.passage.heading && <span>{opened.passage.heading}</span>}
+            </p>
+          )}
+        </div>
         <button type="button" className="icon" aria-label="Close" onClick={close}>
-          ×
+          <Icon name="close" />
         </button>
       </header>
       <div className="inside">
