@@ -9,6 +9,7 @@
     GET  /documents/ID, /documents/ID/file             a document's text and pages; its bytes
     GET  /status, /metrics
     *    /mcp                                          MCP, streamable HTTP
+    GET  /, /assets/*                                  the web page
     GET  /documents?in=GLOB                            over the Unix socket only, as all that follow
     POST /index          {"folders", "accept_deletions"}
     POST /reindex, /forget  {"path"}                   POST /pause, /resume, /stop
@@ -31,6 +32,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from bridge import webpage
 from bridge.documents import file_response
 from bridge.guard import failure, guarded
 from bridge.metrics import CONTENT_TYPE
@@ -106,6 +108,7 @@ def app(
         Route("/resume", partial(_resume, service), methods=["POST"]),
         Route("/stop", partial(_stop, service), methods=["POST"]),
     ]
+    routes += webpage.routes()
     if mcp:
         routes.append(Route("/mcp", mcp))
     if metrics:
