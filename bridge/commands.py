@@ -5,8 +5,8 @@ import logging
 import os
 import sys
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -15,7 +15,7 @@ import anyio
 
 from bridge.citing import current, place
 from bridge.folder import Folder, Held, Unusable, held, holding, running
-from bridge.service import Answer, BadInput, Piece, Service, Unavailable, asking
+from bridge.service import Answer, BadInput, Part, Service, Unavailable, asking
 from bridge.settings import Settings, WrongSetting, load
 from bridge.terminal import printable, say, say_json
 from indexer.embed import EmbedderAway, EmbedderUnusable
@@ -267,42 +267,66 @@ async def _search(arguments: argparse.Namespace, settings: Settings) -> None:
     if arguments.json:
         say_json(found)
         return
-    for n, hit in enumerate(found.hits, 1):
-        say(f"[{n}] {printable(place(hit))}  {hit.score:.3f}\n{_indented(hit.text)}\n")
-    if not found.hits:
-        say("nothing found")
+    if sys.stdout.isatty():
+        from rich.console import Console
+
+        from bridge.shown import show_found
+
+        show_found(Console(), found, arguments.query)
+    else:
+        for n, hit in enumerate(found.hits, 1):
+            say(f"[{n}] {printable(place(hit))}  {hit.score:.3f}\n{_indented(hit.text)}\n")
+        if not found.hits:
+            say("nothing found")
     _notes(found.degraded, current(found.freshness))
 
 
 async def _ask(arguments: argparse.Namespace, settings: Settings) -> None:
     async with _service(settings) as service, asking(service, arguments.question, arguments.within) as parts:
-        async for part in parts:
-            if isinstance(part, Piece):
-                if arguments.json:
-                    say_json(part)
-                else:
-                    print(printable(part.chunk), end="", flush=True)  # noqa: T201
-            elif arguments.json:
-                say_json({"chunk": "", "is_final": True})
+        if arguments.json:
+            async for part in parts:
+                if isinstance(part, Answer):
+                    say_json({"chunk": "", "is_final": True})
                 say_json(part)
                 _raise_for(part)
-            else:
+            return
+        _raise_for(await _streamed(parts))
+
+
+async def _streamed(parts: AsyncIterator[Part]) -> Answer:
+    at_terminal = sys.stdout.isatty()
+    with ExitStack() as waiting:
+        if at_terminal:
+            from bridge.shown import searching
+
+            waiting.enter_context(searching())
+        async for part in parts:
+            waiting.close()
+            if isinstance(part, Answer):
                 say("")
-                _say_sources(part)
-                _raise_for(part)
+                _say_sources(part, at_terminal)
+                return part
+            print(printable(part.chunk), end="", flush=True)  # noqa: T201
+    raise Unavailable("the answer stopped without its end: ask again")
 
 
-def _say_sources(answer: Answer) -> None:
+def _say_sources(answer: Answer, at_terminal: bool) -> None:
+    if at_terminal:
+        from rich.console import Console
+
+        from bridge.shown import show_sources
+
+        return show_sources(Console(), answer)
     if answer.citations:
         say("\nSources:")
     for citation in answer.citations:
         say(f"[{citation.n}] {printable(place(citation))}")
-    _notes(answer.degraded, f"answered by {answer.engine}; {current(answer.freshness)}")
+    return _notes(answer.degraded, f"answered by {answer.engine}; {current(answer.freshness)}")
 
 
-def _raise_for(answer: Answer) -> None:
-    if answer.error:
-        raise Unavailable(f"the answer stops short: {answer.error}")
+def _raise_for(part: Part) -> None:
+    if isinstance(part, Answer) and part.error:
+        raise Unavailable(f"the answer stops short: {part.error}")
 
 
 async def _status(arguments: argparse.Namespace, settings: Settings) -> None:
