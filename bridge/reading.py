@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from indexer import lexical
 
@@ -55,8 +56,7 @@ _UNITS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """`keys`: what it may be matched by, empty for a stop word or a sign; `glued` to the token before, as in HIV-1."""
 
     raw: str
@@ -104,23 +104,31 @@ def read(text: str) -> Read:
 def _tokens(plain: str) -> Iterable[Token]:
     matches = list(_TOKEN.finditer(plain))
     shouted = sum(match[0][:1].isupper() for match in matches) > 0.6 * len(matches) and len(matches) > 5
+    end = -2
     for n, match in enumerate(matches):
-        raw, start = match[0], match.start()
-        after = matches[n + 1] if n + 1 < len(matches) and matches[n + 1].start() - match.end() <= 1 else None
-        glued = n > 0 and start - matches[n - 1].end() <= 1 and plain[start - 1] not in " \n\t,;(|"
-        if match["number"]:
-            yield Token(raw, _values(raw, after), True, False, glued, _unit(plain, match, after))
-        elif match["sign"]:
-            yield Token(raw, (), False, False, glued, None)
+        raw, start, kind = match[0], match.start(), match.lastgroup
+        glued = start - end <= 1 and n > 0 and plain[start - 1] not in " \n\t,;(|"
+        end = match.end()
+        value = _NUMBER_WORDS.get(raw.lower()) if kind == "word" else None
+        if kind == "number" or value:
+            after = matches[n + 1] if n + 1 < len(matches) and matches[n + 1].start() - end <= 1 else None
+            yield Token(raw, (value,) if value else _values(raw, after), True, False, glued, _unit(plain, match, after))
+        elif kind == "word":
+            name = len(raw) > 1 and not raw.islower() and _is_name(plain, match, n == 0, shouted)
+            yield Token(raw, stems(raw), False, name, glued, None)
         else:
-            value = _NUMBER_WORDS.get(raw.lower())
-            first = n == 0 or bool(_SENTENCE_END.search(plain[max(0, start - 3) : start].rstrip("\"'(-*# ") or "\n"))
-            telling = any(sign.isupper() or sign.isdigit() for sign in raw[1:]) and not (shouted and raw.isupper())
-            name = len(raw) > 1 and (telling or (raw[0].isupper() and not first and not shouted))
-            if value:
-                yield Token(raw, (value,), True, False, glued, _unit(plain, match, after))
-            else:
-                yield Token(raw, stems(raw), False, name, glued, None)
+            yield Token(raw, (), False, False, glued, None)
+
+
+def _is_name(plain: str, match: re.Match[str], first: bool, shouted: bool) -> bool:
+    """HIV, H1N1 and camelCase anywhere; other words with a capital where no sentence begins."""
+    raw, start = match[0], match.start()
+    if any(sign.isupper() or sign.isdigit() for sign in raw[1:]) and not (shouted and raw.isupper()):
+        return True
+    if shouted or not raw[0].isupper():
+        return False
+    before = plain[max(0, start - 3) : start].rstrip("\"'(-*# ") or "\n"
+    return not first and not _SENTENCE_END.search(before)
 
 
 def _values(raw: str, after: re.Match[str] | None) -> tuple[str, ...]:
