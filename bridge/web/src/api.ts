@@ -25,6 +25,7 @@ export interface Citation extends Place {
   n: number;
   quote: string;
   passage?: string | null;
+  /** 0..1: how far the passage says what the answer cites it for. */
   support?: number | null;
 }
 

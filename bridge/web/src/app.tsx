@@ -36,7 +36,7 @@ export function App(): ReactNode {
   useEffect(() => {
     if (polled.trouble === "token" || last?.phase.name === "locked") setLocked(true);
   }, [polled, last?.phase.name]);
-  useFollowedEnd(talk, chat.turns.length, last?.text, last?.phase.name);
+  useFollowedEnd(talk, chat.turns.length, last?.text);
 
   function open(next: Opened): void {
     if (!opened) opener.current = document.activeElement;
@@ -164,8 +164,11 @@ function onWidth(changed: () => void): () => void {
   return () => WIDE.removeEventListener("change", changed);
 }
 
-/** Stays at the end of what streams in, unless the reader has scrolled away from it. A new question is always shown. */
-function useFollowedEnd(box: RefObject<HTMLElement | null>, turns: number, ...grows: unknown[]): void {
+/**
+ * Stays at the end of the text that streams in, unless the reader has scrolled away from it; what is put below it when it
+ * is whole moves nothing. A new question is always shown.
+ */
+function useFollowedEnd(box: RefObject<HTMLElement | null>, turns: number, text: string | undefined): void {
   const isNear = useRef(true);
   useEffect(() => {
     const main = box.current;
@@ -181,7 +184,7 @@ function useFollowedEnd(box: RefObject<HTMLElement | null>, turns: number, ...gr
   }, [turns]);
   useEffect(() => {
     if (isNear.current && box.current) box.current.scrollTop = box.current.scrollHeight;
-  }, [box, turns, ...grows]);
+  }, [box, turns, text]);
 }
 
 function Mark(): ReactNode {

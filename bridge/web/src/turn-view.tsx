@@ -58,6 +58,10 @@ function sourceName(citation: Citation): string {
   return [`Source ${citation.n}: ${fileName(citation.path)}`, spot(citation)].filter(Boolean).join(", ");
 }
 
+function supportName(support: number): string {
+  return support >= 1 ? "word for word" : `${Math.round(support * 100)} % borne out`;
+}
+
 function Standing({ turn, isLast }: { turn: Turn; isLast: boolean }): ReactNode {
   const { phase } = turn;
   const now = useNow(phase.name === "refused" || phase.name === "cut");
@@ -119,6 +123,7 @@ function Sources({ citations, open }: { citations: Citation[]; open: (citation: 
                   <b>{fileName(citation.path)}</b>
                   {spot(citation) && <span>{spot(citation)}</span>}
                   {citation.heading && <span>{citation.heading}</span>}
+                  {citation.support != null && <span>{supportName(citation.support)}</span>}
                 </span>
                 <q dir="auto">{citation.quote}</q>
               </span>
