@@ -11,10 +11,12 @@ from collections import Counter
 from collections.abc import Sequence
 
 from bridge import wording as w
-from bridge.asked import Asked, bare_words, is_foreign, is_word, read, tidied
+from bridge.asked import bare_words, is_foreign, is_word, read, tidied
+from bridge.clause import Asked
 
 _LONGEST = 600  # characters; longer ones are compared word by word
 _NEGATIVE = frozenset("not no never without none nobody nothing neither nor cannot hardly".split())
+_OTHER_LINKS = ({"'s", "gap"}, {"for", "gap"}, {"'s", "for"})
 _LIKE_HOW_TO = frozenset(("to", "is", "should"))
 
 
@@ -35,7 +37,7 @@ def _compared(one: Asked, other: Asked) -> str | None:
     if one.kind != other.kind:
         return f"asks something else: {one.kind} / {other.kind}"
     if one.modals != other.modals and not (
-        one.kind == "how"
+        one.kind in ("how", "where")
         and _LIKE_HOW_TO.issuperset([*one.modals, *other.modals])
         and ["to"] in (one.modals, other.modals)
     ):
@@ -52,7 +54,7 @@ def _unlike(one: Asked, other: Asked) -> str | None:
     for a, b in zip(one.words, other.words, strict=True):
         if a.form != b.form and not (one.past and {a.form, b.form} == {"ed", ""}):
             return f"differs in a word: {a.raw} / {b.raw}"
-        if {a.link, b.link} == {"'s", "gap"}:
+        if {a.link, b.link} in _OTHER_LINKS:
             return f"differs in what belongs to what: {a.raw} / {b.raw}"
         if a.cased != b.cased and None not in (a.cased, b.cased):
             lazy = one.lower or other.lower

@@ -39,7 +39,7 @@ FOREIGN = frozenset(
     "em um uma quem het een niet geen och att är som ikke og til".split()
 )
 # English for certain; and those dropped ones that mean something in other languages ("a" is Spanish for "to").
-ENGLISH = frozenset("the of does did is are can should for with from and".split()) | WH
+ENGLISH = frozenset("the of does did is are can should must which have has for with from and".split()) | WH
 ELSEWHERE = frozenset("a i an do am was be my that".split())
 # A name and a common word by its case alone: the case decides.
 CASED = frozenset(
@@ -50,7 +50,7 @@ CASED = frozenset(
 _SAME = """
 allow permit|begin start commence|buy purchase|choose select|fix repair|help assist|need require necessary|
 show display|use utilize utilise|big large|quick fast rapid|car automobile|doctor physician|film movie|
-phone telephone|photo photograph|maximum max maximal|minimum minimal|nearest closest|depart leave|
+phone telephone|photo photograph|maximum max maximal|minimum minimal min|nearest closest|depart leave|
 change modify alter|license licence|traveler traveller|color colour|center centre|meter metre|liter litre|
 kilometer kilometre km|kilogram kilo kg|centimeter centimetre cm|millimeter millimetre mm|percent % |
 info information|config configuration|docs documentation|db database|email e-mail|amp ampere|fridge refrigerator|
@@ -79,9 +79,8 @@ OF_VERBS = frozenset(
 )
 # What is set for a thing is the thing's.
 ATTRIBUTES = frozenset(
-    "address code cost date deadline default dosage dose duration fee fine format interval limit maximum minimum name "
-    "number password penalty policy port price procedure process rate requirement rule schedule size symptom tax "
-    "timeout value version".split()
+    "address deadline default interval limit maximum minimum password port schedule size symptom timeout "
+    "version".split()
 )
 # They look as if they had an ending, or are other words without it.
 UNENDING = frozenset(
@@ -177,7 +176,7 @@ _REWRITES: tuple[tuple[str, str], ...] = (
     (r"^what (?:is|would be) the (?:right |correct |proper )?way to ", "how to "),
     (r"^what are the steps to ", "how to "),
     (rf"^how (?:can|could|do|does|should) {_SOMEBODY} (?!not\b)", "how to "),
-    (r"^where (?:i|we|one) (?:can|could) ", "where do i "),
+    (r"^where (?:i|we|one) (?:can|could|should) ", "where to "),
     (r"^what year (did|was|were) ", r"when \1 "),
     (r"^(?:what|how much) do(?:es)? (.+) cost$", r"what is the cost of \1"),
     (r"^(?:what|how much) did (.+) cost$", r"what was the cost of \1"),
@@ -185,7 +184,7 @@ _REWRITES: tuple[tuple[str, str], ...] = (
     (r"^what (?:is|are) (.+?) (?:used )?for$", r"what is the purpose of \1"),
     (r"^what purpose do(?:es)? (.+) (?:have|serve)$", r"what is the purpose of \1"),
     *((rf"^how {adjective} (is|are|was|were) ", rf"what \1 the {noun} of ") for adjective, noun in _MEASURES),
-    (r"^where (?:can|could|do|does) (?:i|we|one) (?!not\b)", "where do i "),
+    (r"^where (?:can|could|do|does|should) (?:i|we|one) (?!not\b)", "where to "),
     (r"^what (?:is|was) the (?:total )?number of (\S+)(?: who| that)?\b", r"how many \1"),
     (r"^what (?:kinds?|types?|sorts?) of ", "what kind of "),
     (r"^what number of ", "how many "),
@@ -196,8 +195,11 @@ _REWRITES: tuple[tuple[str, str], ...] = (
     (r"^(?:in|on|at) what (year|month|day|date|time)\b", r"what \1"),
     (r"^what (?:is|are) (?:meant by|the definition of) ", "what is the meaning of "),
     (r"^what do(?:es)? (.+) mean$", r"what is the meaning of \1"),
-    (r"^what (?:happens|will happen) (?:when|if|in case)\b", "what happens if"),
-    (r", what (?:happens|will happen)$", ", what happens"),
+    (r"\b(is|are|was|were) there any\b", r"\1 there"),
+    (r"\b(?:turn|switch) on\b", "enable"),
+    (r"\b(?:turn|switch) off\b", "disable"),
+    (r"\bwhat will happen\b", "what happens"),
+    (r"^what happens (?:when|if|in case)\b", "what happens if"),
     (rf"\b(?:do|does) ({_SOMEBODY}) (?:have|need) to\b", r"must \1"),
     (r"(?<!not )\b(?:has|have|needs?|is required|are required) to\b", "must"),
     (r"^is it possible (?:for me |for us )?to\b", "can i"),

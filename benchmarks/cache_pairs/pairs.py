@@ -1,6 +1,7 @@
-"""Questions in pairs: `same` mean the same, `different` look alike and do not. Every second one is held out.
+"""Questions in pairs: `same` mean the same, `different` look alike and do not.
 
-Written before the guard was; `made` fills templates of many fields, so that one kind of change is seen in many places.
+Those of `_later.txt` were written after the guard was, the others before; every second one of these is held out.
+`made` fills templates of many fields, so that one kind of change is seen in many places.
 """
 
 from collections.abc import Iterator
@@ -21,12 +22,15 @@ class Pair:
 
 def same() -> list[Pair]:
     rows = [line.split(" | ") for line in _lines("same.txt")]
-    return [Pair("same", row[0], other, n % 2 == 1) for n, row in enumerate(rows) for other in row[1:]]
+    found = [Pair("same", row[0], other, n % 2 == 1) for n, row in enumerate(rows) for other in row[1:]]
+    later = [line.split(" | ") for line in _lines("same_later.txt")]
+    return [*found, *(Pair("same", row[0], other, False) for row in later for other in row[1:])]
 
 
 def different() -> list[Pair]:
-    written = [(kind, first, second) for kind, first, second in _written()]
-    return [Pair(kind, first, second, n % 2 == 1) for n, (kind, first, second) in enumerate([*written, *made()])]
+    found = [Pair(kind, first, second, n % 2 == 1) for n, (kind, first, second) in enumerate([*_written(), *made()])]
+    later = [line.split(" | ") for line in _lines("different_later.txt")]
+    return [*found, *(Pair("later", first, second, False) for first, second in later)]
 
 
 def _written() -> Iterator[tuple[str, str, str]]:
