@@ -64,7 +64,6 @@ def _verdict(claims: Sequence[Claim], all_given: bool) -> bool | None:
 def _judged(said: Said, hits: Sequence[Hit]) -> Claim:
     texts = [hits[n - 1].text for n in said.numbers if 0 < n <= len(hits)]
     together = ["\n\n".join(texts)] if len(texts) > 1 else []
-    # Line by line for code and the like: a claim of many lines is as good as its lines on the whole.
     return Claim(
         said.text, said.numbers, round(max((support(said.text, text) for text in texts + together), default=0.0), 3)
     )
@@ -124,11 +123,3 @@ def _cut(text: str, start: int) -> str:
     part = text[start : start + QUOTE_CHARS]
     at = max(part.rfind(" "), part.rfind("\n"))
     return part[:at].strip() if at > QUOTE_CHARS // 2 else part.strip()
-
-
-def citations(answer: str, hits: Sequence[Hit]) -> tuple[Citation, ...]:
-    return checked(answer, hits).citations
-
-
-def grounded(answer: str, hits: Sequence[Hit]) -> bool | None:
-    return checked(answer, hits).grounded

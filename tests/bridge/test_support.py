@@ -90,3 +90,23 @@ def test_a_sentence_against_a_passage_that_was_read_takes_less_than_a_millisecon
     for sentence in sentences:
         support(sentence, PASSAGE)
     assert time.process_time() - start < 0.001 * len(sentences)
+
+
+MILL = "the old mill by the river tested hide glue, bone glue and fish glue on boards of pine and spruce"
+BETWEEN = (
+    "It was cold in those years, and few people had the patience that slow work with warm pots and brushes needs. " * 2
+)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "passage"),
+    [
+        (f"Near Vännäs {MILL}.", f"There {MILL}."),
+        (f"Near Vännäs {MILL}.", f"Much timber came through Vännäs. {BETWEEN} There {MILL}."),
+        ("Kiruna 40", "Rooms: Umeå 40, Kiruna 52."),
+    ],
+)
+def test_a_name_or_number_that_is_not_there_or_of_something_else_takes_the_support_away(
+    sentence: str, passage: str
+) -> None:
+    assert support(sentence, passage) < THRESHOLD
