@@ -270,8 +270,9 @@ async def test_a_reload_in_mid_answer_loses_and_doubles_nothing(listener: Visit)
     await listener.streaming()
     request = (await listener.turn())["request"]
     await listener.page.reload()
-    await listener.streaming(400)
+    assert LONG.startswith(await listener.streaming(400))
     await listener.page.reload()
+    assert LONG.startswith(await listener.streaming(800))
     await listener.answered()
     turn = await listener.turn()
     assert turn["text"] == await said(listener.daemon, request) == LONG
@@ -288,6 +289,7 @@ async def test_a_lost_connection_is_said_and_the_answer_ends_whole_once_it_is_ba
         line.close()
         await one.page.get_by_text("Connecting again").wait_for()
         await line.open()
+        assert LONG.startswith(await one.streaming(800))
         await one.answered()
         assert (await one.turn())["text"] == await said(echoing, request) == LONG
         assert len(one.bodies("/answers")) == 1
