@@ -7,7 +7,7 @@
     GET  /answers/ID     Last-Event-ID, or ?after=     data: … from there on
     DELETE /answers/ID                                 {"cancelled"}
     GET  /documents/ID, /documents/ID/file             a document's text and pages; its bytes
-    GET  /status, /metrics
+    GET  /status, /metrics, /openapi.json, /docs
     *    /mcp                                          MCP, streamable HTTP
     GET  /, /assets/*                                  the web page
     GET  /documents?in=GLOB                            over the Unix socket only, as all that follow
@@ -32,7 +32,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from bridge import webpage
+from bridge import openapi, webpage
+from bridge.bodies import AskBody, ForgetBody, IndexBody, ReindexBody, SearchBody
 from bridge.documents import file_response
 from bridge.guard import failure, guarded
 from bridge.metrics import CONTENT_TYPE
@@ -45,31 +46,6 @@ HEARTBEAT_S = 15.0
 RETRY_AFTER_S = 5
 LOCAL_PATHS = ("/documents", "/index", "/reindex", "/forget", "/pause", "/resume", "/stop")
 _PLACE = re.compile(r"(?:[^:]*:)?(\d{1,18})-(\d{1,18})")
-
-
-class SearchBody(msgspec.Struct, frozen=True):
-    query: str
-    limit: int = 10
-    within: str | None = msgspec.field(name="in", default=None)
-
-
-class AskBody(msgspec.Struct, frozen=True):
-    text: str
-    within: str | None = msgspec.field(name="in", default=None)
-    session: str | None = None
-
-
-class IndexBody(msgspec.Struct, frozen=True):
-    folders: list[str]
-    accept_deletions: bool = False
-
-
-class ReindexBody(msgspec.Struct, frozen=True):
-    path: str | None = None
-
-
-class ForgetBody(msgspec.Struct, frozen=True):
-    path: str
 
 
 def app(
@@ -108,7 +84,7 @@ def app(
         Route("/resume", partial(_resume, service), methods=["POST"]),
         Route("/stop", partial(_stop, service), methods=["POST"]),
     ]
-    routes += webpage.routes()
+    routes += [*_described(version), *webpage.routes()]
     if mcp:
         routes.append(Route("/mcp", mcp))
     if metrics:
@@ -118,6 +94,18 @@ def app(
     )
     errors: Any = {BadInput: _bad_input, Unavailable: _unavailable, HTTPException: _http}
     return Starlette(routes=routes, middleware=[guard], exception_handlers=errors)
+
+
+def _described(version: str) -> list[Route]:
+    document, page = msgspec.json.encode(openapi.described(version)), openapi.page(version)
+
+    async def openapi_json(request: Request) -> Response:
+        return Response(document, media_type="application/json")
+
+    async def docs(request: Request) -> Response:
+        return Response(page, media_type="text/html", headers={"Content-Security-Policy": "default-src 'none'"})
+
+    return [Route("/openapi.json", openapi_json), Route("/docs", docs)]
 
 
 async def _health(version: str, request: Request) -> Response:

@@ -1,4 +1,5 @@
 import logging
+import re
 import tempfile
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -209,6 +210,24 @@ async def test_a_document_is_given_by_its_id_and_an_unknown_one_is_a_404(gateway
     assert (document["path"], document["text"]) == ("/notes/vpn.md", "Renew the key\neach May.")
     assert error(await gateway.tcp.get("/documents/8")) == (404, "not_found")
     assert error(await gateway.tcp.get("/documents/7/file")) == (404, "not_found")  # it is not on this machine
+
+
+async def test_every_call_that_is_described_is_there_and_every_public_one_is_described(gateway: Served) -> None:
+    described = (await gateway.tcp.get("/openapi.json")).json()
+    assert (described["openapi"], described["info"]["version"]) == ("3.1.0", "1.2.3")
+    page = await gateway.tcp.get("/docs")
+    assert page.headers["content-security-policy"] == "default-src 'none'"
+    for path, methods in described["paths"].items():
+        for method in methods:
+            assert f"{method.upper()} {path}" in page.text
+            if path != "/metrics":  # not in this daemon
+                there = await gateway.tcp.request(method, path.format(request="r", document="7"), json={})
+                assert there.status_code != 405
+                assert there.status_code != 404 or there.json()["error"]["message"][:3] in ("no ", "/no")
+    found = described["components"]["schemas"]["Hit"]["properties"]
+    assert {"path", "uri", "score", "text", "document"} <= found.keys()
+    refs = set(re.findall(r'"#/components/schemas/(\w+)"', msgspec.json.encode(described).decode()))
+    assert refs <= described["components"]["schemas"].keys()
 
 
 async def test_two_answers_have_different_ids(gateway: Served) -> None:
