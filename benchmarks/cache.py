@@ -138,8 +138,8 @@ async def _changes(
         question, again = _questions(thing, place)
         looked = await _kept(cache, index, question)
         assert looked.found.hits[0].path == str(path)
-        before = await _ask(cache, index, again)
-        counts["given_again_before"] += isinstance(before, Reused)
+        counts["given_again_before"] += isinstance(await _ask(cache, index, question), Reused)
+        counts["paraphrase_given_again_before"] += isinstance(await _ask(cache, index, again), Reused)
         kind = ("edited", "deleted", "forgotten")[n // EACH] if n < 3 * EACH else "better"
         if kind == "edited":
             _write(path, _text(thing, place, 400 + n))
