@@ -132,7 +132,8 @@ async def take(browser: Browser, daemon: Daemon, name: str, **how: object) -> No
 
 async def keep(page: Page, name: str) -> None:
     picture = Image.open(io.BytesIO(await page.screenshot()))
-    picture.quantize(128).save(PICTURES / f"{name}.png", optimize=True)
+    few = picture.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    few.save(PICTURES / f"{name}.png", optimize=True)
 
 
 async def has(page: Page, words: str) -> bool:
