@@ -1,11 +1,13 @@
 """The heart: question -> hits -> job -> replies."""
 
+import dataclasses
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import anyio
+from anyio import to_thread
 from msgspec.structs import replace
 from openinference.semconv.trace import SpanAttributes
 from opentelemetry import context, propagate, trace
@@ -13,9 +15,11 @@ from opentelemetry.trace import Status, StatusCode
 
 from bridge.conversations import standalone
 from bridge.draft import Draft
+from bridge.reusing import Reusing
 from bridge.service import Answer, Numbered, Overloaded, Part, Unavailable
-from indexer.hits import Found, Hit
-from wire import Busy, Final, Job, Metadata, Passage, QueueDown, Reply, Wire
+from indexer.hits import Hit
+from indexer.search import Looked
+from wire import Busy, Delta, Final, Job, Metadata, Passage, QueueDown, Reply, Wire
 
 tracer = trace.get_tracer("tandem")
 
@@ -43,10 +47,11 @@ class Limits:
 class Means:
     """What answers are made with. `remember`: what was asked and said in a session."""
 
-    search: Callable[[str], Awaitable[Found]]
+    search: Callable[[str], Awaitable[Looked]]
     routes: Sequence[Route]
     limits: Limits
     remember: Callable[[str | None, str, Part], None] | None = None
+    reusing: Reusing | None = None
 
 
 @asynccontextmanager
@@ -74,8 +79,18 @@ async def answering(draft: Draft, means: Means) -> AsyncGenerator[AsyncGenerator
 async def _parts(draft: Draft, means: Means, span: trace.Span) -> AsyncGenerator[Numbered]:
     if draft.turns:
         draft.question = await _standalone(draft, means.routes[0], span)
-    found = await _under(span, draft.session, means.search(draft.question))
+    looked = await _under(span, draft.session, means.search(draft.question))
+    found = looked.found
     draft.found(found, [hit for hit in found.hits if _is_evidence(hit, means.limits.evidence)], span)
+    if means.reusing:
+        kept = await means.reusing.find(draft, looked)
+        span.set_attribute("cache.decision", "reused" if isinstance(kept, Answer) else kept)
+        if isinstance(kept, Answer):
+            piece, end = _again(draft, kept)
+            yield piece
+            _remembered(draft, means, _described(span, end))
+            yield end
+            return
     job = _job(draft, span)
     passed: list[str] = []
     for route in means.routes:
@@ -95,10 +110,12 @@ async def _parts(draft: Draft, means: Means, span: trace.Span) -> AsyncGenerator
                     if reply.error_code == "engine" and not draft.text and route is not means.routes[-1]:
                         passed.append(f"{route.label}: {reply.error}")
                         break
-                    end = _described(span, draft.end(reply))
-                    if means.remember:
-                        means.remember(draft.session, draft.question, end.part)
+                    end = await to_thread.run_sync(draft.end, reply)
+                    answer = _described(span, end)
+                    _remembered(draft, means, answer)
                     yield end
+                    if means.reusing:
+                        await means.reusing.keep(draft, looked, answer)
                     return
         except Busy as error:
             raise Overloaded(str(error), error.retry_after_s) from error
@@ -107,7 +124,9 @@ async def _parts(draft: Draft, means: Means, span: trace.Span) -> AsyncGenerator
                 passed.append(str(error))
                 continue
             span.record_exception(error)
-            yield _described(span, draft.end(str(error)))
+            end = draft.end(str(error))
+            _described(span, end)
+            yield end
             return
     raise Unavailable("; ".join(passed))
 
@@ -125,7 +144,7 @@ async def _resumed(draft: Draft, wire: Wire, limits: Limits) -> AsyncGenerator[N
             async for reply in _timely(replies, limits.silence_s):
                 if isinstance(reply, Final):
                     ended.set()
-                    yield draft.end(reply)
+                    yield await to_thread.run_sync(draft.end, reply)
                     return
                 if piece := draft.add(reply):
                     yield piece
@@ -133,7 +152,7 @@ async def _resumed(draft: Draft, wire: Wire, limits: Limits) -> AsyncGenerator[N
         yield draft.end(str(error))
 
 
-async def _under(span: trace.Span, session: str | None, work: Awaitable[Found]) -> Found:
+async def _under(span: trace.Span, session: str | None, work: Awaitable[Looked]) -> Looked:
     """Runs `work` with its spans below ours. Never across a yield: the caller's context must not change."""
     ours = context.set_value(SpanAttributes.SESSION_ID, session, trace.set_span_in_context(span))
     token = context.attach(ours)
@@ -220,9 +239,22 @@ async def _timely(replies: AsyncIterator[Reply], silence_s: float) -> AsyncGener
         yield reply
 
 
-def _described(span: trace.Span, end: Numbered) -> Numbered:
+def _again(draft: Draft, kept: Answer) -> tuple[Numbered, Numbered]:
+    """An answer that was given before, as if it came now."""
+    piece = draft.add(Delta(kept.answer))
+    assert piece
+    epoch, seq = piece.place
+    return piece, Numbered((epoch, seq + 1), dataclasses.replace(kept, timings=draft.timings()))
+
+
+def _remembered(draft: Draft, means: Means, answer: Answer) -> None:
+    if means.remember:
+        means.remember(draft.session, draft.question, answer)
+
+
+def _described(span: trace.Span, end: Numbered) -> Answer:
     answer = end.part
     assert isinstance(answer, Answer)
     span.set_attribute(SpanAttributes.OUTPUT_VALUE, answer.answer)
     span.set_status(Status(StatusCode.ERROR, answer.error) if answer.error else StatusCode.OK)
-    return end
+    return answer

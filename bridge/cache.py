@@ -38,7 +38,7 @@ import numpy as np
 from bridge import cache_rows
 from bridge.cache_rows import Entry, Rows, evidence
 from bridge.likeness import difference
-from bridge.service import Answer
+from bridge.service import Answer, CacheEntry, CacheStats
 from bridge.standing import moved_on, why_not
 from indexer.embed import Vectors
 from indexer.hits import Hit
@@ -90,33 +90,6 @@ class Missed:
 
 
 Decision = Reused | Missed
-
-
-@dataclass(frozen=True, slots=True)
-class CacheEntry:
-    """One line of `tandem cache ls`; times are seconds since the epoch."""
-
-    question: str
-    engine: str
-    documents: tuple[str, ...]
-    asked_at: float
-    used: float
-    uses: int
-
-
-@dataclass(frozen=True, slots=True)
-class CacheStats:
-    """`uses`: of the entries that are kept. `reused` and `missed` count since the start. `problem`: why it is off."""
-
-    entries: int
-    most: int
-    bytes: int
-    uses: int
-    reused: int
-    missed: int
-    ttl_s: float
-    threshold: float
-    problem: str | None = None
 
 
 @asynccontextmanager

@@ -6,28 +6,15 @@ Questions were typed by others and paths are names of files: they are shown, nev
 import argparse
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Protocol
 
-from bridge.cache import CacheEntry, CacheStats
+from bridge.service import CacheEntry, CacheStats, Service
 from bridge.terminal import on_one_line, say, say_json, table
 
 _SHOWN_CHARS = 80  # of a question
 _LAST_S = datetime.max.replace(tzinfo=UTC).timestamp() - 1
 
 
-class Caching(Protocol):
-    """What of the service these commands need."""
-
-    async def cache_entries(self) -> Sequence[CacheEntry]: ...
-
-    async def clear_cache(self) -> int:
-        """How many there were."""
-        ...
-
-    async def cache_stats(self) -> CacheStats: ...
-
-
-async def cache(arguments: argparse.Namespace, service: Caching) -> None:
+async def cache(arguments: argparse.Namespace, service: Service) -> None:
     if arguments.action == "ls":
         _ls(arguments, await service.cache_entries())
     elif arguments.action == "clear":

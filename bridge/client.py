@@ -12,6 +12,8 @@ from bridge import sse
 from bridge.service import (
     Answer,
     BadInput,
+    CacheEntry,
+    CacheStats,
     Document,
     DocumentRow,
     NotFound,
@@ -36,6 +38,10 @@ Data = TypeVar("Data")
 
 class _Documents(msgspec.Struct):
     documents: list[DocumentRow]
+
+
+class _Entries(msgspec.Struct):
+    entries: list[CacheEntry]
 
 
 class _Event(msgspec.Struct):
@@ -86,6 +92,15 @@ class Remote:
 
     async def cancel(self, request: str) -> bool:
         return (await self._call("DELETE", f"/answers/{quote(request, '')}", dict[str, bool]))["cancelled"]
+
+    async def cache_entries(self) -> Sequence[CacheEntry]:
+        return (await self._call("GET", "/cache", _Entries)).entries
+
+    async def clear_cache(self) -> int:
+        return (await self._call("DELETE", "/cache", dict[str, int]))["removed"]
+
+    async def cache_stats(self) -> CacheStats:
+        return await self._call("GET", "/cache/stats", CacheStats)
 
     async def document(self, document: str) -> Document:
         return await self._call("GET", f"/documents/{quote(document, '')}", Document)

@@ -390,10 +390,10 @@ async def _dead(arguments: argparse.Namespace, settings: Settings) -> None:
 
 
 async def _cache(arguments: argparse.Namespace, settings: Settings) -> None:
-    from bridge.cache_commands import Caching, cache
+    from bridge.cache_commands import cache
 
     async with _service(settings) as service:
-        await cache(arguments, cast("Caching", service))
+        await cache(arguments, service)
 
 
 async def _eval(arguments: argparse.Namespace, settings: Settings) -> None:

@@ -117,14 +117,14 @@ class Draft:
             error=final.error,
             request=self.request,
             question=self.question if self.question != self.asked else None,
-            timings=self._timings(),
+            timings=self.timings(),
         )
 
     def _placed(self, citation: Citation, support: float) -> Citation:
         hit = self.passages[citation.n - 1]
         return replace(citation, document=hit.document, passage=hit.text, support=support)
 
-    def _timings(self) -> Timings:
+    def timings(self) -> Timings:
         def since(moment: float | None) -> int | None:
             return round((moment - self._began) * 1000) if moment else None
 

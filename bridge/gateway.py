@@ -11,6 +11,7 @@
     *    /mcp                                          MCP, streamable HTTP
     GET  /, /assets/*                                  the web page
     GET  /documents?in=GLOB                            over the Unix socket only, as all that follow
+    GET, DELETE /cache, GET /cache/stats               the answers that are kept to be given again
     POST /index          {"folders", "accept_deletions"}
     POST /reindex, /forget  {"path"}                   POST /pause, /resume, /stop
 
@@ -44,7 +45,7 @@ logger = logging.getLogger(__name__)
 
 HEARTBEAT_S = 15.0
 RETRY_AFTER_S = 5
-LOCAL_PATHS = ("/documents", "/index", "/reindex", "/forget", "/pause", "/resume", "/stop")
+LOCAL_PATHS = ("/documents", "/cache", "/cache/stats", "/index", "/reindex", "/forget", "/pause", "/resume", "/stop")
 _PLACE = re.compile(r"(?:[^:]*:)?(\d{1,18})-(\d{1,18})")
 
 
@@ -73,6 +74,9 @@ def app(
         Route("/answers", partial(_begin, service), methods=["POST"]),
         Route("/answers/{request}", partial(_follow, service, heartbeat_s), methods=["GET"]),
         Route("/answers/{request}", partial(_cancel, service), methods=["DELETE"]),
+        Route("/cache", partial(_cache, service), methods=["GET"]),
+        Route("/cache", partial(_clear_cache, service), methods=["DELETE"]),
+        Route("/cache/stats", partial(_cache_stats, service)),
         Route("/documents/{document}", partial(_document, service)),
         Route("/documents/{document}/file", partial(_file, service)),
         Route("/status", partial(_status, service)),
@@ -144,6 +148,18 @@ def _place(said: str | None) -> Place:
     if not found:
         raise BadInput(f"expected Last-Event-ID as <request>:<epoch>-<seq>, as an event's id was; got {said[:80]!r}")
     return int(found[1]), int(found[2])
+
+
+async def _cache(service: Service, request: Request) -> Response:
+    return _json({"entries": await service.cache_entries()})
+
+
+async def _clear_cache(service: Service, request: Request) -> Response:
+    return _json({"removed": await service.clear_cache()})
+
+
+async def _cache_stats(service: Service, request: Request) -> Response:
+    return _json(await service.cache_stats())
 
 
 async def _document(service: Service, request: Request) -> Response:

@@ -194,6 +194,33 @@ class DocumentRow:
     state: Literal["indexed", "pending", "failed"]
 
 
+@dataclass(frozen=True, slots=True)
+class CacheEntry:
+    """One line of `tandem cache ls`; times are seconds since the epoch."""
+
+    question: str
+    engine: str
+    documents: tuple[str, ...]
+    asked_at: float
+    used: float
+    uses: int
+
+
+@dataclass(frozen=True, slots=True)
+class CacheStats:
+    """`uses`: of the entries that are kept. `reused` and `missed` count since the start. `problem`: why it is off."""
+
+    entries: int
+    most: int
+    bytes: int
+    uses: int
+    reused: int
+    missed: int
+    ttl_s: float
+    threshold: float
+    problem: str | None = None
+
+
 class Service(Protocol):
     """Raises `BadInput` or `Unavailable`, nothing else that a caller could have foreseen."""
 
@@ -213,6 +240,16 @@ class Service(Protocol):
     async def cancel(self, request: str) -> bool:
         """Stops an answer; who follows it is told its end. Whether there was anything to stop. Raises NotFound."""
         ...
+
+    async def cache_entries(self) -> Sequence[CacheEntry]:
+        """The answers that are kept to be given again, the last used first."""
+        ...
+
+    async def clear_cache(self) -> int:
+        """How many there were."""
+        ...
+
+    async def cache_stats(self) -> CacheStats: ...
 
     async def document(self, document: str) -> Document:
         """By the id that hits and citations give. Raises NotFound."""

@@ -17,6 +17,8 @@ import msgspec
 from bridge import metrics
 from bridge.answer import Limits, Means, Route, answering, resuming
 from bridge.answers import Answers
+from bridge.cache import Cache, CacheEntry, CacheStats
+from bridge.caching import opened_cache
 from bridge.conversations import Conversations
 from bridge.documents import assembled
 from bridge.draft import Draft
@@ -24,6 +26,7 @@ from bridge.folder import Folder
 from bridge.keeping import INDEX_FAILS, Keeping, retire
 from bridge.opening import open_index
 from bridge.progress import now
+from bridge.reusing import Reusing
 from bridge.service import (
     MAX_LIMIT,
     MAX_QUERY_CHARS,
@@ -45,8 +48,10 @@ from indexer.catalog import Catalog
 from indexer.hits import Found, Summary
 from indexer.pipeline import CHUNK_TOKENS, OVERLAP_TOKENS, Indexer, Interrupted
 from indexer.sandbox import LIMITS, reading
+from indexer.search import Looked
 from indexer.store import StoreAway
 from inference_server.engines import Generate
+from inference_server.prompt import PROMPT_VERSION
 from inference_server.worker import work
 from observability.traces import Traces
 from wire import QueueDown
@@ -71,6 +76,7 @@ class Tandem:
         traces: Traces,
         tasks: anyio.abc.TaskGroup,
         problem: str | None = None,
+        cache: Cache | None = None,
     ) -> None:
         self._settings, self._catalog, self._routes, self._traces = settings, catalog, routes, traces
         self.problem = problem
@@ -79,10 +85,15 @@ class Tandem:
         self.keeping = Keeping(catalog, indexer, poll_all=settings.poll == "all")
         self._dispatch = anyio.CapacityLimiter(settings.max_concurrent_per_process)
         self._limits = Limits(settings.rag_score_threshold, settings.result_timeout_sec)
-        self._conversations = Conversations()
+        self._conversations, self._cache = Conversations(), cache
+        reusing = partial(Reusing, engine=self._engine, prompt=PROMPT_VERSION, top_k=settings.rag_top_k)
+        self._reusing = reusing(cache) if cache else None
         self.answers = Answers(tasks, self._making, self._begun_elsewhere)
 
     async def search(self, query: str, limit: int = 10, within: str | None = None, *, merge: bool = True) -> Found:
+        return (await self._look(query, limit, within, merge=merge)).found
+
+    async def _look(self, query: str, limit: int, within: str | None, *, merge: bool = True) -> Looked:
         _check(query, within)
         if not 1 <= limit <= MAX_LIMIT and merge:
             raise BadInput(f"limit was expected to be 1 to {MAX_LIMIT}, it is {limit}")
@@ -90,7 +101,7 @@ class Tandem:
             await self._first_files()
             try:
                 index = self.indexer.index
-                found = await search.search(index, query, limit, within=within, pending=self._pending, merge=merge)
+                looked = await search.look(index, query, limit, within=within, pending=self._pending, merge=merge)
             except search.BadGlob as error:
                 raise BadInput(str(error)) from error
             except StoreAway as error:
@@ -98,8 +109,9 @@ class Tandem:
         growth = self.indexer.growth
         if growth and growth.index is index:
             told = f"the store is being filled again: {growth.left} chunks cannot be found yet"
-            found = replace(found, degraded=(*found.degraded, told))
-        return found
+            found = replace(looked.found, degraded=(*looked.found.degraded, told))
+            looked = replace(looked, found=found)
+        return looked
 
     async def begin(self, question: str, within: str | None = None, session: str | None = None) -> str:
         _check(question, within)
@@ -122,8 +134,33 @@ class Tandem:
                 raise Unavailable(str(error)) from error
 
     def _making(self, draft: Draft) -> AbstractAsyncContextManager[AsyncIterator[Numbered]]:
-        find = partial(self.search, limit=self._settings.rag_top_k, within=draft.within)
-        return answering(draft, Means(find, self._routes, self._limits, self._conversations.add))
+        find = partial(self._look, limit=self._settings.rag_top_k, within=draft.within)
+        return answering(draft, Means(find, self._routes, self._limits, self._conversations.add, self._reusing))
+
+    async def _engine(self) -> str:
+        """What would answer now; "" where no worker is there to say it."""
+        route, wire = self._routes[0], self._routes[0].wire
+        if self._settings.engine != "redis":
+            return f"{route.label} {self._settings.model or ''}"
+        from wire.redis import RedisWire
+
+        assert isinstance(wire, RedisWire)
+        try:
+            figures = await wire.office().figures()
+        except QueueDown:
+            return ""
+        live = {f"{one.engine} {one.model or ''}" for one in figures.workers if one.is_live}
+        return ", ".join([route.label, *sorted(live)]) if live else ""
+
+    async def cache_entries(self) -> Sequence[CacheEntry]:
+        return await self._cache.entries() if self._cache else ()
+
+    async def clear_cache(self) -> int:
+        return await self._cache.clear() if self._cache else 0
+
+    async def cache_stats(self) -> CacheStats:
+        assert self._cache
+        return await self._cache.stats()
 
     async def document(self, document: str) -> Document:
         number = int(document) if document.isdecimal() and document.isascii() and len(document) < 20 else -1
@@ -336,12 +373,14 @@ async def opened(settings: Settings, traces: Traces, *, background: bool = False
             reading(parts.tokenizer, size=CHUNK_TOKENS, overlap=OVERLAP_TOKENS, limits=limits, background=background)
         )
         indexer = Indexer(parts.index, reader.read, settings.data, parts.growth)
+        cache = await stack.enter_async_context(opened_cache(settings, folder, catalog, parts.index.embedder))
+        indexer.changed = cache.purge
         tasks = await stack.enter_async_context(anyio.create_task_group())
         stopped = anyio.Event()
         routes = await _routes(settings, stack, tasks, stopped)
         await indexer.recover()
         try:
-            tandem = Tandem(settings, catalog, indexer, routes, traces, tasks, parts.problem)
+            tandem = Tandem(settings, catalog, indexer, routes, traces, tasks, parts.problem, cache)
             stack.callback(tandem.answers.leave)
             yield tandem
         finally:

@@ -28,6 +28,8 @@ from bridge.mcp_later import mcp_later
 from bridge.service import (
     Answer,
     BadInput,
+    CacheEntry,
+    CacheStats,
     Citation,
     Document,
     DocumentRow,
@@ -111,6 +113,16 @@ class FakeService:
 
     async def cancel(self, request: str) -> bool:
         return await self._answers.cancel(request)
+
+    async def cache_entries(self) -> Sequence[CacheEntry]:
+        return [CacheEntry("when?", "extractive", ("/notes/vpn.md",), 1.7e9, 1.7e9, 2)]
+
+    async def clear_cache(self) -> int:
+        self.calls.append(("clear cache",))
+        return 1
+
+    async def cache_stats(self) -> CacheStats:
+        return CacheStats(1, 10, 1000, 2, 2, 3, 60, 0.92)
 
     async def document(self, document: str) -> Document:
         if document != "7":

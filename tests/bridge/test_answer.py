@@ -14,6 +14,7 @@ from bridge.answer import Limits, Means, Route, answering
 from bridge.draft import Draft
 from bridge.service import Answer, Overloaded, Part, Piece, Unavailable
 from indexer.hits import Found, Freshness, Hit
+from indexer.search import Looked
 from inference_server.engines import EngineFailed, Generate
 from inference_server.engines.extractive import extractive
 from inference_server.worker import work
@@ -38,11 +39,11 @@ QUESTION = "How long does the kiln cool?"
 LIMITS = Limits()
 
 
-def searching(found: Found | Unavailable = FOUND) -> Callable[[str], Awaitable[Found]]:
-    async def search(_: str) -> Found:
+def searching(found: Found | Unavailable = FOUND) -> Callable[[str], Awaitable[Looked]]:
+    async def search(_: str) -> Looked:
         if isinstance(found, Unavailable):
             raise found
-        return found
+        return Looked(found, None, "minilm", 0)
 
     return search
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from bridge.cache import CacheEntry, CacheStats
 from bridge.cache_commands import cache
+from bridge.service import CacheEntry, CacheStats
+from tests.bridge.fake_service import FakeService
 
 EVIL = "\x1b[2J\x9b31m\u202ewhy?\nreused     forged"
 ENTRIES = [
@@ -16,8 +17,9 @@ ENTRIES = [
 ]
 
 
-class Kept:
+class Kept(FakeService):
     def __init__(self, entries: Sequence[CacheEntry] = ENTRIES) -> None:
+        super().__init__()
         self.entries = list(entries)
 
     async def cache_entries(self) -> Sequence[CacheEntry]:

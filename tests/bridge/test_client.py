@@ -75,12 +75,15 @@ async def test_every_call_reaches_the_daemon_and_its_result_comes_back_whole(
     assert tuple(await client.documents()) == ROWS
     assert tuple(await client.documents("**/*.md")) == ROWS
     assert await client.index(["/a", "/b"]) == Summary(added=2, embedded_chunks=40, seconds=1.5)
+    assert [entry.question for entry in await client.cache_entries()] == ["when?"]
+    assert (await client.clear_cache(), (await client.cache_stats()).uses) == (1, 2)
     await client.stop()
     assert service.calls == [
         ("search", "key", 2, "**/*.md"),
         ("documents", None),
         ("documents", "**/*.md"),
         ("index", "/a", "/b"),
+        ("clear cache",),
         ("stop",),
     ]
 

@@ -11,7 +11,8 @@ from bridge.answer import Limits, Means, Route, answering
 from bridge.conversations import Conversations
 from bridge.draft import Draft
 from bridge.service import Answer
-from indexer.hits import Found, Freshness
+from indexer.hits import Freshness
+from indexer.search import Looked
 from inference_server.engines import Generate
 from inference_server.engines.extractive import extractive
 from tests.bridge.test_answer import FOUND, working
@@ -40,9 +41,9 @@ async def searched(
     """What was searched for, and the answer."""
     words: list[str] = []
 
-    async def search(question: str) -> Found:
+    async def search(question: str) -> Looked:
         words.append(question)
-        return FOUND
+        return Looked(FOUND, None, "minilm", 0)
 
     means = Means(search, [Route(wire, "here")], Limits(), conversations.add)
     draft = Draft(uuid4().hex, asked, session=session, turns=conversations.turns(session))

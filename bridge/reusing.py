@@ -1,0 +1,62 @@
+"""Between an answer and the cache: what an answer depends on, and what of a kept one is still true."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+
+import anyio
+
+from bridge.cache import Cache, Decision, Missed, Scope
+from bridge.draft import Draft
+from bridge.service import Answer
+from indexer.search import Looked
+
+_ENGINE_S = 5.0
+
+
+@dataclass(slots=True)
+class Reusing:
+    """`engine` names what would answer now, its model too; `prompt` the rules that the model is given."""
+
+    cache: Cache
+    engine: Callable[[], Awaitable[str]]
+    prompt: str
+    top_k: int
+    _named: str = ""
+    _asked_at: float = float("-inf")
+
+    async def find(self, draft: Draft, looked: Looked) -> Answer | str:
+        """The answer as it would be told now, or why there is none."""
+        decision = await self._decided(draft, looked)
+        if isinstance(decision, Missed):
+            return decision.reason
+        return replace(
+            decision.answer,
+            cache_hit=True,
+            freshness=draft.freshness,
+            request=draft.request,
+            trace_id=draft.trace_id,
+            question=draft.question if draft.question != draft.asked else None,
+            timings=draft.timings(),
+        )
+
+    async def keep(self, draft: Draft, looked: Looked, answer: Answer) -> None:
+        if self._is_fit(draft):
+            scope = await self._scope(draft, looked)
+            began = looked.began
+            await self.cache.keep(draft.question, looked.vector, draft.passages, scope, answer, asked_at=began)
+
+    async def _decided(self, draft: Draft, looked: Looked) -> Decision:
+        if not self._is_fit(draft):
+            return Missed("the search was not whole" if draft.degraded else "the question needs what was said before")
+        return await self.cache.find(draft.question, looked.vector, draft.passages, await self._scope(draft, looked))
+
+    def _is_fit(self, draft: Draft) -> bool:
+        stands_alone = not draft.turns or draft.question != draft.asked
+        return stands_alone and not draft.degraded
+
+    async def _scope(self, draft: Draft, looked: Looked) -> Scope:
+        if anyio.current_time() - self._asked_at > _ENGINE_S:
+            # While no worker is there to be asked, the last one's answers are as good as they were.
+            self._named = await self.engine() or self._named
+            self._asked_at = anyio.current_time()
+        return Scope(draft.within, self._named, self.prompt, looked.signature, self.top_k)
