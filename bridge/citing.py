@@ -32,7 +32,7 @@ def answer_text(answer: Answer) -> str:
         parts.append(f"Sources. {WARNING}")
         parts += [f"[{one.n}] {place(one)}\n{quoted(one.quote)}" for one in answer.citations]
     if answer.grounded is False:
-        parts.append("Careful: not every sentence stands in the passage that it cites.")
+        parts.append("Careful: not every sentence is supported by the passage that it cites.")
     reused = ", reused from an equal question on unchanged passages" * answer.cache_hit
     parts.append(f"Answered by the engine {answer.engine}{reused}.")
     parts.append(_footing(answer.freshness, answer.degraded))

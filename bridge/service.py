@@ -76,9 +76,9 @@ class Timings:
 class Answer:
     """The end of an answer: `Piece* Answer`.
 
-    `grounded`: true where every sentence was checked to stand in its cited passage, false where one was
-    not, null where nothing checked it. `error`: why the text stops short, else null. `question`: what a follow-up was
-    understood as, null where that is what was typed.
+    `grounded`: true where every sentence is supported by the passages it cites, false where one is not or cites
+    nothing, null where nothing is claimed. `error`: why the text stops short, else null. `question`: what a follow-up
+    was understood as, null where that is what was typed.
     """
 
     answer: str
@@ -165,7 +165,8 @@ class Growing:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """`left_out`: files that are never read because they hold secrets. `forgotten`: what `tandem forget` took out."""
+    """`left_out`: files that are never read because they hold secrets. `forgotten`: what `tandem forget` took out.
+    `traces_url`: where a trace is looked at, with {trace_id} in it."""
 
     documents: int
     chunks: int
@@ -183,6 +184,7 @@ class Status:
     forgotten: tuple[str, ...] = ()
     progress: RunProgress | None = None
     growing: Growing | None = None
+    traces_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

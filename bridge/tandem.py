@@ -209,6 +209,7 @@ class Tandem:
             forgotten=tuple(catalog.forgotten()),
             progress=now(run) if (run := self.indexer.progress) and run.files else None,
             growing=self._growing(),
+            traces_url=_traces_url(self._settings),
         )
 
     async def metrics(self) -> bytes:
@@ -385,6 +386,12 @@ async def opened(settings: Settings, traces: Traces, *, background: bool = False
             yield tandem
         finally:
             tasks.cancel_scope.cancel()
+
+
+def _traces_url(settings: Settings) -> str | None:
+    """Phoenix finds a trace by its id alone."""
+    endpoint = settings.phoenix_collector_endpoint
+    return f"{endpoint.rstrip('/').removesuffix('/v1/traces')}/redirects/traces/{{trace_id}}" if endpoint else None
 
 
 def _check(text: str, within: str | None) -> None:

@@ -182,7 +182,7 @@ async def test_an_answer_shows_its_source_and_the_source_its_passage_in_the_docu
     await reader.ask(SNAPSHOTS)
     assert KEPT in await reader.answered()
     facts = await reader.page.locator(".facts").inner_text()
-    assert "Grounded: every sentence stands in the passage it cites." in facts
+    assert "Grounded: every sentence is supported by the passage it cites." in facts
     assert re.search(r"extractive[\s\S]*search \d+ ms[\s\S]*current as of \d", facts)
 
     await reader.page.locator(".answer button.marker").click()

@@ -253,7 +253,7 @@ def test_an_answer_names_its_sources_its_engine_and_what_is_wrong_with_it() -> N
         Answer("Yes.", (), FRESHNESS, "vllm", cache_hit=True, grounded=False, error="the worker stopped")
     )
     assert "The answer stops short: the worker stopped" in careful
-    assert "not every sentence stands in the passage" in careful
+    assert "not every sentence is supported by the passage" in careful
     assert "engine vllm, reused from an equal question" in careful
 
 

@@ -136,9 +136,9 @@ function Sources({ citations, open }: { citations: Citation[]; open: (citation: 
 }
 
 const GROUNDED = [
-  ["Grounded", "every sentence stands in the passage it cites."],
+  ["Grounded", "every sentence is supported by the passage it cites."],
   ["Not grounded", "some of it is not borne out by the passages it cites. Look at them before you rely on it."],
-  ["Not checked", "nothing here could compare the answer with its passages."],
+  ["Not checked", "nothing is claimed here that could be held against a passage."],
 ] as const;
 
 function Facts({ final, tracesUrl }: { final: Final; tracesUrl: string | null }): ReactNode {
