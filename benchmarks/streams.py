@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import json
 import statistics
+import sys
 import time
 from pathlib import Path
 
@@ -41,6 +42,7 @@ async def measured(here: Served, streams: int, words: int) -> dict[str, object]:
     before_mb, peak_mb = _own_mb(here.daemon.pid), 0.0
     cpu_s, daemon_s = time.process_time(), _cpu_s(here.daemon.pid)
     began = time.monotonic()
+    print(f"the daemon is process {here.daemon.pid}", file=sys.stderr)
 
     async def one(n: int) -> None:
         nonlocal whole
@@ -48,6 +50,8 @@ async def measured(here: Served, streams: int, words: int) -> dict[str, object]:
         asked = time.monotonic()
         text = await _read(here.url, f"{n} {question}", lambda: firsts.append(time.monotonic() - asked), n == 0)
         whole += text == f"{n} {question}"
+        if text.startswith("refused: "):
+            print(text, file=sys.stderr)
 
     async def watch() -> None:
         nonlocal peak_mb
@@ -97,7 +101,9 @@ async def _read(url: str, question: str, first, stalls: bool) -> str:
 
 def _text(received: bytes) -> str:
     """Of a chunked body of events."""
-    _, _, rest = received.partition(b"\r\n\r\n")
+    head, _, rest = received.partition(b"\r\n\r\n")
+    if b" 200 " not in head.split(b"\r\n")[0]:
+        return f"refused: {rest.decode()}"
     body = b""
     while rest:
         size, _, rest = rest.partition(b"\r\n")

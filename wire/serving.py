@@ -25,6 +25,7 @@ from wire.tasks import background
 
 FRAME_PIECES = 32
 FRAME_S = 0.025  # faster than anybody reads; a call to the queue costs as much as ten tokens
+_CALM = 50  # answers at once that one processor bears at that rate; with more of them frames are rarer
 _AHEAD = 512  # pieces that a job may be ahead of the queue
 _RUSH = 16
 _PAUSE_S = 0.1
@@ -146,6 +147,10 @@ class Serving:
         self._mean_s = took_s if not self._mean_s else (1 - _RECENT) * self._mean_s + _RECENT * took_s
         self._first_s = first_s if not self._first_s else (1 - _RECENT) * self._first_s + _RECENT * first_s
 
+    @property
+    def frame_s(self) -> float:
+        return FRAME_S * max(1.0, len(self._holds) / _CALM)
+
     async def flush(self) -> None:
         """Sends frames as they fall due."""
         try:
@@ -161,13 +166,13 @@ class Serving:
             self._waiting = {name: one for name, one in self._waiting.items() if one.has_more}
             due = [one for one in self._waiting.values() if one.is_due(now)]
             if not due:
-                rest = min((one.left + FRAME_S - now for one in self._waiting.values()), default=float("inf"))
+                rest = min((one.left + self.frame_s - now for one in self._waiting.values()), default=float("inf"))
                 self._touched = anyio.Event()
                 with anyio.move_on_after(rest):
                     await self._touched.wait()
                 continue
             # Whoever would be due soon goes along: one pipeline for many jobs.
-            due = [one for one in self._waiting.values() if one.is_due(now + FRAME_S / 2)]
+            due = [one for one in self._waiting.values() if one.is_due(now + self.frame_s / 2)]
             frames = [one.frame() for one in due]
             try:
                 kept = await self.steps.append(frames)
@@ -316,7 +321,7 @@ class Holding:
         return bool(self._pieces or self._sending)
 
     def is_due(self, now: float) -> bool:
-        return bool(self._sending) or len(self._pieces) >= FRAME_PIECES or now - self.left >= FRAME_S - 1e-3
+        return bool(self._sending) or len(self._pieces) >= FRAME_PIECES or now - self.left >= self._inbox.frame_s - 1e-3
 
     def frame(self) -> Frame:
         """What is to be sent now: the same again until the queue has it."""
