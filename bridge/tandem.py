@@ -2,31 +2,29 @@
 
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from uuid import uuid4
 
 import anyio
 import anyio.abc
 import msgspec
 
 from bridge import metrics
-from bridge.answer import Limits, Means, Route, answering, resuming
-from bridge.answers import Answers
+from bridge.answer import Limits, Route
 from bridge.cache import Cache, CacheEntry, CacheStats
 from bridge.caching import opened_cache
-from bridge.conversations import Conversations
 from bridge.documents import assembled
-from bridge.draft import Draft
 from bridge.folder import Folder
 from bridge.keeping import INDEX_FAILS, Keeping, retire
 from bridge.opening import open_index
 from bridge.progress import now
+from bridge.questions import Questions
 from bridge.reusing import Reusing
+from bridge.routes import engine_of, open_routes
 from bridge.service import (
     MAX_LIMIT,
     MAX_QUERY_CHARS,
@@ -36,13 +34,12 @@ from bridge.service import (
     FailedFile,
     Growing,
     NotFound,
-    Numbered,
     Place,
     Reader,
     Status,
     Unavailable,
 )
-from bridge.settings import Settings, openai_settings, worded
+from bridge.settings import Settings
 from indexer import scan, search
 from indexer.catalog import Catalog
 from indexer.hits import Found, Summary
@@ -50,17 +47,13 @@ from indexer.pipeline import CHUNK_TOKENS, OVERLAP_TOKENS, Indexer, Interrupted
 from indexer.sandbox import LIMITS, reading
 from indexer.search import Looked
 from indexer.store import StoreAway
-from inference_server.engines import Generate
 from inference_server.prompt import PROMPT_VERSION
-from inference_server.worker import work
 from observability.traces import Traces
 from wire import QueueDown
-from wire.memory import MemoryWire
 
 logger = logging.getLogger("tandem")
 
 _WHOLE = 1 << 31  # a document has fewer chunks
-_SLOTS = 8  # answers under way at once in this process
 _FIRST_FILES_S = 10  # how long a search waits for an index that holds nothing yet
 
 
@@ -84,16 +77,15 @@ class Tandem:
         self.stopped = anyio.Event()
         self.keeping = Keeping(catalog, indexer, poll_all=settings.poll == "all")
         self._dispatch = anyio.CapacityLimiter(settings.max_concurrent_per_process)
-        self._limits = Limits(settings.rag_score_threshold, settings.result_timeout_sec)
-        self._conversations, self._cache = Conversations(), cache
-        reusing = partial(Reusing, engine=self._engine, prompt=PROMPT_VERSION, top_k=settings.rag_top_k)
-        self._reusing = reusing(cache) if cache else None
-        self.answers = Answers(tasks, self._making, self._begun_elsewhere)
+        self._cache = cache
+        limits, top_k = Limits(settings.rag_score_threshold, settings.result_timeout_sec), settings.rag_top_k
+        reusing = Reusing(cache, partial(engine_of, settings, routes[0]), PROMPT_VERSION, top_k) if cache else None
+        self.questions = Questions(tasks, self._look, routes, limits, top_k, reusing)
 
     async def search(self, query: str, limit: int = 10, within: str | None = None, *, merge: bool = True) -> Found:
-        return (await self._look(query, limit, within, merge=merge)).found
+        return (await self._look(query, limit=limit, within=within, merge=merge)).found
 
-    async def _look(self, query: str, limit: int, within: str | None, *, merge: bool = True) -> Looked:
+    async def _look(self, query: str, *, limit: int, within: str | None, merge: bool = True) -> Looked:
         _check(query, within)
         if not 1 <= limit <= MAX_LIMIT and merge:
             raise BadInput(f"limit was expected to be 1 to {MAX_LIMIT}, it is {limit}")
@@ -115,42 +107,15 @@ class Tandem:
 
     async def begin(self, question: str, within: str | None = None, session: str | None = None) -> str:
         _check(question, within)
-        return self.answers.begin(Draft(uuid4().hex, question, within, session, self._conversations.turns(session)))
+        return self.questions.begin(question, within, session)
 
     def follow(
         self, request: str, after: Place = (0, 0), grace_s: float | None = None
     ) -> AbstractAsyncContextManager[Reader]:
-        return self.answers.follow(request, after, grace_s)
+        return self.questions.follow(request, after, grace_s)
 
     async def cancel(self, request: str) -> bool:
-        try:
-            return await self.answers.cancel(request)
-        except NotFound:
-            if (found := await self._elsewhere(request)) is None:
-                raise
-            try:
-                return await found[1].wire.cancel(request)
-            except QueueDown as error:
-                raise Unavailable(str(error)) from error
-
-    def _making(self, draft: Draft) -> AbstractAsyncContextManager[AsyncIterator[Numbered]]:
-        find = partial(self._look, limit=self._settings.rag_top_k, within=draft.within)
-        return answering(draft, Means(find, self._routes, self._limits, self._conversations.add, self._reusing))
-
-    async def _engine(self) -> str:
-        """What would answer now; "" where no worker is there to say it."""
-        route, wire = self._routes[0], self._routes[0].wire
-        if self._settings.engine != "redis":
-            return f"{route.label} {self._settings.model or ''}"
-        from wire.redis import RedisWire
-
-        assert isinstance(wire, RedisWire)
-        try:
-            figures = await wire.office().figures()
-        except QueueDown:
-            return ""
-        live = {f"{one.engine} {one.model or ''}" for one in figures.workers if one.is_live}
-        return ", ".join([route.label, *sorted(live)]) if live else ""
+        return await self.questions.cancel(request)
 
     async def cache_entries(self) -> Sequence[CacheEntry]:
         return await self._cache.entries() if self._cache else ()
@@ -168,22 +133,6 @@ class Tandem:
         if not chunks:
             raise NotFound(f"no document {document[:64]!r} is in the index: search again")
         return assembled(document, chunks)
-
-    async def _begun_elsewhere(
-        self, request: str
-    ) -> tuple[Draft, AbstractAsyncContextManager[AsyncIterator[Numbered]]] | None:
-        """An answer that a former daemon, or another one, sent on its way."""
-        if (found := await self._elsewhere(request)) is None:
-            return None
-        draft, route = found
-        return draft, resuming(draft, route.wire, self._limits)
-
-    async def _elsewhere(self, request: str) -> tuple[Draft, Route] | None:
-        for route in self._routes:
-            with suppress(QueueDown):
-                if record := await route.wire.record(request):
-                    return Draft.of(request, record), route
-        return None
 
     async def status(self) -> Status:
         catalog, index = self._catalog, self.indexer.index
@@ -378,11 +327,11 @@ async def opened(settings: Settings, traces: Traces, *, background: bool = False
         indexer.changed = cache.purge
         tasks = await stack.enter_async_context(anyio.create_task_group())
         stopped = anyio.Event()
-        routes = await _routes(settings, stack, tasks, stopped)
+        routes = await open_routes(settings, stack, tasks, stopped)
         await indexer.recover()
         try:
             tandem = Tandem(settings, catalog, indexer, routes, traces, tasks, parts.problem, cache)
-            stack.callback(tandem.answers.leave)
+            stack.callback(tandem.questions.leave)
             yield tandem
         finally:
             tasks.cancel_scope.cancel()
@@ -434,40 +383,3 @@ def _folder(folder: str) -> str:
         what = "is a file" if path.exists() else "does not exist"
         raise BadInput(f"{folder} was expected to be a folder, but it {what}; nothing was changed")
     return str(path)
-
-
-async def _routes(
-    settings: Settings, stack: AsyncExitStack, tasks: anyio.abc.TaskGroup, stopped: anyio.Event
-) -> list[Route]:
-    """The configured engine first, the extractive one behind it unless the settings refuse that."""
-    from inference_server.engines.extractive import extractive
-
-    async def local(generate: Generate, label: str) -> Route:
-        wire = MemoryWire()
-        tasks.start_soon(partial(work, wire, generate, slots=_SLOTS, stopped=stopped))
-        return Route(wire, label)
-
-    last = await local(extractive, "extractive")
-    if settings.engine == "extractive":
-        return [last]
-    if settings.engine == "redis":
-        from wire.redis import RedisWire
-
-        assert settings.redis_url is not None
-        with worded():
-            redis = RedisWire(
-                settings.redis_url,
-                settings.redis_stream_key,
-                settings.redis_key,
-                lease_s=settings.lease_s,
-                depth=settings.redis_stream_maxlen,
-                silence_s=settings.result_timeout_sec,
-            )
-        first = Route(await stack.enter_async_context(redis), f"redis {settings.redis_stream_key}")
-    else:
-        from inference_server.engines.openai import openai_engine
-
-        with worded():
-            engine = await stack.enter_async_context(openai_engine(*openai_settings(settings)))
-        first = await local(engine, f"openai {settings.model or ''}".strip())
-    return [first] if settings.no_worker == "refuse" else [first, last]
