@@ -13,6 +13,7 @@ import json
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import anyio
@@ -38,17 +39,18 @@ async def main() -> None:
 async def measured(here: Served, streams: int, words: int) -> dict[str, object]:
     question = " ".join(f"word{n:04}" for n in range(words))[:9_900]
     firsts: list[float] = []
-    whole = 0
+    whole = events = 0
     before_mb, peak_mb = _own_mb(here.daemon.pid), 0.0
     cpu_s, daemon_s = time.process_time(), _cpu_s(here.daemon.pid)
     began = time.monotonic()
     print(f"the daemon is process {here.daemon.pid}", file=sys.stderr)
 
     async def one(n: int) -> None:
-        nonlocal whole
+        nonlocal whole, events
         await anyio.sleep(n * OVER_S / streams)
         asked = time.monotonic()
-        text = await _read(here.url, f"{n} {question}", lambda: firsts.append(time.monotonic() - asked), n == 0)
+        text, some = await _read(here.url, f"{n} {question}", lambda: firsts.append(time.monotonic() - asked), n == 0)
+        events += some
         whole += text == f"{n} {question}"
         if text.startswith("refused: "):
             print(text, file=sys.stderr)
@@ -69,6 +71,7 @@ async def measured(here: Served, streams: int, words: int) -> dict[str, object]:
     return {
         "streams": streams,
         "whole": whole,
+        "events": events,
         "words_each": len(question.split()) + 1,
         "seconds": round(time.monotonic() - began, 1),
         "first_word_p50_ms": round(statistics.median(firsts) * 1000),
@@ -79,7 +82,7 @@ async def measured(here: Served, streams: int, words: int) -> dict[str, object]:
     }
 
 
-async def _read(url: str, question: str, first, stalls: bool) -> str:
+async def _read(url: str, question: str, first: Callable[[], None], stalls: bool) -> tuple[str, int]:
     """The answer's text. By hand: an HTTP client of Python's would take more than the daemon does."""
     host, _, port = url.removeprefix("http://").partition(":")
     reader, writer = await asyncio.open_connection(host, int(port), limit=1 << 22)
@@ -99,18 +102,18 @@ async def _read(url: str, question: str, first, stalls: bool) -> str:
     return _text(b"".join(pieces))
 
 
-def _text(received: bytes) -> str:
-    """Of a chunked body of events."""
+def _text(received: bytes) -> tuple[str, int]:
+    """Of a chunked body of events; how many there were."""
     head, _, rest = received.partition(b"\r\n\r\n")
     if b" 200 " not in head.split(b"\r\n")[0]:
-        return f"refused: {rest.decode()}"
+        return f"refused: {rest.decode()}", 0
     body = b""
     while rest:
         size, _, rest = rest.partition(b"\r\n")
         body += rest[: int(size, 16)]
         rest = rest[int(size, 16) + 2 :]
     events = [line.partition(b"data: ")[2] for line in body.split(b"\n") if line.startswith(b"data: {")]
-    return "".join(json.loads(event)["chunk"] for event in events)
+    return "".join(json.loads(event)["chunk"] for event in events), len(events)
 
 
 def _own_mb(process: int) -> float:

@@ -16,6 +16,7 @@ from indexer.hits import Hit
 # Of its cited passages' support a claim needs so much to count as grounded. Measured: benchmarks/answers.py.
 THRESHOLD = 0.6
 QUOTE_CHARS = 300
+_SENTENCE_CHARS = 3_000  # what is longer without an end is judged by its beginning
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ def checked(answer: str, hits: Sequence[Hit]) -> Checked:
     cited: dict[int, str] = {}
     for one in said:
         for n in one.numbers:
-            cited.setdefault(n, one.text)
+            cited.setdefault(n, one.text[:_SENTENCE_CHARS])
     given = {n: text for n, text in cited.items() if 0 < n <= len(hits)}
     return Checked(
         grounded=_verdict(claims, all(n in given for n in cited)),
@@ -62,11 +63,11 @@ def _verdict(claims: Sequence[Claim], all_given: bool) -> bool | None:
 
 
 def _judged(said: Said, hits: Sequence[Hit]) -> Claim:
+    text = said.text[:_SENTENCE_CHARS]
     texts = [hits[n - 1].text for n in said.numbers if 0 < n <= len(hits)]
     together = ["\n\n".join(texts)] if len(texts) > 1 else []
-    return Claim(
-        said.text, said.numbers, round(max((support(said.text, text) for text in texts + together), default=0.0), 3)
-    )
+    best = max((support(text, passage) for passage in texts + together), default=0.0)
+    return Claim(said.text, said.numbers, round(best, 3))
 
 
 def _citation(n: int, sentence: str, hit: Hit) -> Citation:

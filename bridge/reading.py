@@ -82,7 +82,8 @@ def _plain(text: str) -> str:
     return _EMPHASIS.sub("", unicodedata.normalize("NFKC", _UNSEEN.sub("", text)).translate(_ALIKE))
 
 
-@lru_cache(maxsize=512)
+# The passages of a few answers at once, each looked at by many sentences.
+@lru_cache(maxsize=64)
 def read(text: str) -> Read:
     plain = _plain(text)
     tokens = tuple(_tokens(plain))

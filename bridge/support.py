@@ -103,9 +103,12 @@ def support(sentence: str, passage: str) -> float:
     return min(0.99, covered) * min(wrongs, default=1.0)
 
 
+_TELLING = 400  # characters, of which one word at least tells, where any does
+
+
 def tells(sentence: str) -> bool:
     """Whether it has a word that carries meaning beyond yes and no."""
-    return any(token.keys and token.raw.lower() not in _YES for token in read(sentence).tokens)
+    return any(token.keys and token.raw.lower() not in _YES for token in read(sentence[:_TELLING]).tokens)
 
 
 def _stands(text: str, evidence: Read) -> bool:

@@ -25,7 +25,7 @@ from wire.tasks import background
 
 FRAME_PIECES = 32
 FRAME_S = 0.025  # faster than anybody reads; a call to the queue costs as much as ten tokens
-_CALM = 50  # answers at once that one processor bears at that rate; with more of them frames are rarer
+_CALM = 16  # answers at once that one processor bears at that rate; with more of them frames are rarer
 _AHEAD = 512  # pieces that a job may be ahead of the queue
 _RUSH = 16
 _PAUSE_S = 0.1
@@ -172,7 +172,7 @@ class Serving:
                     await self._touched.wait()
                 continue
             # Whoever would be due soon goes along: one pipeline for many jobs.
-            due = [one for one in self._waiting.values() if one.is_due(now + self.frame_s / 2)]
+            due = [one for one in self._waiting.values() if one.is_due(now + FRAME_S / 2)]
             frames = [one.frame() for one in due]
             try:
                 kept = await self.steps.append(frames)

@@ -102,7 +102,7 @@ if ARGV[4] ~= '' then
   if had and redis.call('EXISTS', base .. ':job:' .. had) == 1 then return {'ok', had, 0} end
 end
 local deadline, depth = tonumber(ARGV[5]), redis.call('XLEN', KEYS[1])
-local rate, models = 0, {}
+local rate, slots, models = 0, 0, {}
 local live = redis.call('ZRANGEBYSCORE', base .. ':workers', now - 2 * tonumber(ARGV[8]), '+inf')
 for _, name in ipairs(live) do
   local told = redis.call('HMGET', base .. ':worker:' .. name, 'slots', 'mean_s', 'model')
@@ -110,7 +110,7 @@ for _, name in ipairs(live) do
   if model ~= '' then models[#models + 1] = model end
   if KEYS[1] == base or KEYS[1] == base .. ':' .. model then
     -- Until its first job has ended nobody knows how fast a worker is.
-    rate = rate + n / (mean > 0 and mean or UNKNOWN_S)
+    rate, slots = rate + n / (mean > 0 and mean or UNKNOWN_S), slots + n
   end
 end
 if #live > 0 and rate == 0 and KEYS[1] ~= base then return {'model', table.concat(models, ', ')} end
@@ -118,7 +118,8 @@ local function busy(why, wait_s)
   count(base, 'refused')
   return {'busy', why, whole(math.max(1, math.min(600, math.ceil(wait_s)))), whole(depth)}
 end
-local wait_s = rate > 0 and depth / rate or 0
+-- Jobs under way are in the stream too: where a slot is free nobody waits.
+local wait_s = rate > 0 and depth >= slots and depth / rate or 0
 if tonumber(ARGV[6]) > 0 and depth >= tonumber(ARGV[6]) then return busy('depth', wait_s > 0 and wait_s / 2 or 5) end
 local patience = 0.7 * math.min(deadline, tonumber(ARGV[10]))
 if rate > 0 and wait_s * 1000 > patience then return busy('late', wait_s - 0.7 * patience / 1000) end
