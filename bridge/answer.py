@@ -19,7 +19,7 @@ from bridge.reusing import Reusing
 from bridge.service import Answer, Numbered, Overloaded, Part, Unavailable
 from indexer.hits import Hit
 from indexer.search import Looked
-from wire import Busy, Delta, Final, Job, Metadata, Passage, QueueDown, Reply, Wire
+from wire import Busy, Delta, Final, Job, Metadata, Passage, QueueDown, Reply, Unknown, Wire
 
 tracer = trace.get_tracer("tandem")
 
@@ -148,7 +148,7 @@ async def _resumed(draft: Draft, wire: Wire, limits: Limits) -> AsyncGenerator[N
                     return
                 if piece := draft.add(reply):
                     yield piece
-    except QueueDown as error:
+    except (QueueDown, Unknown) as error:
         yield draft.end(str(error))
 
 

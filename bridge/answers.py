@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 import anyio
 import anyio.abc
+from anyio import to_thread
 
 from bridge.draft import CANCELLED, RESTARTED, Draft
 from bridge.service import Answer, BadInput, NotFound, Numbered, Place, Reader, Unavailable
@@ -43,10 +44,12 @@ class _Kept:
     refused: Exception | None = None
     ended_at: float | None = None
     ended: anyio.Event = field(default_factory=anyio.Event)
+    left: anyio.Event = field(default_factory=anyio.Event)
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     news: anyio.Event = field(default_factory=anyio.Event)
     readers: int = 0
-    visits: int = 0
+    is_read: bool = False
+    unread_until: float = 0.0  # from when on it is given up, if nobody reads
 
     def tell(self) -> None:
         self.news.set()
@@ -69,7 +72,6 @@ class Answers:
         self._tasks, self._make, self._find = tasks, make, find
         self._grace_s, self._unread_s, self._most = grace_s, unread_s, most
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
-        self._finding = anyio.Lock()
 
     def begin(self, draft: Draft) -> str:
         """Its id. Nobody reads yet: that may last as long as any other absence."""
@@ -79,15 +81,21 @@ class Answers:
     @asynccontextmanager
     async def follow(self, request: str, after: Place = (0, 0), grace_s: float | None = None) -> AsyncGenerator[Reader]:
         """See `Service.follow`."""
-        kept = self._kept.get(request) or await self._found(request)
+        kept = self._kept.get(request)
+        if kept and kept.ended_at is not None and anyio.current_time() - kept.ended_at > KEPT_S:
+            del self._kept[request]
+            kept = None
+        kept = kept or await self._found(request)
         kept.readers += 1
-        kept.visits += 1
+        if not kept.is_read:
+            kept.is_read, kept.unread_until = True, 0.0
         try:
             yield _Reader(kept, after)
         finally:
             kept.readers -= 1
-            if not kept.readers and kept.ended_at is None:
-                self._tasks.start_soon(self._give_up, kept, kept.visits, self._grace_s if grace_s is None else grace_s)
+            away_s = self._grace_s if grace_s is None else grace_s
+            kept.unread_until = max(kept.unread_until, anyio.current_time() + away_s)
+            kept.left.set()
 
     async def cancel(self, request: str) -> bool:
         """Whether there was anything to stop; returns once that has. Its readers get an end. Raises NotFound."""
@@ -108,9 +116,9 @@ class Answers:
 
     def _begin(self, draft: Draft, making: AbstractAsyncContextManager[AsyncIterator[Numbered]]) -> _Kept:
         self._forget_old()
-        kept = self._kept[draft.request] = _Kept(draft)
+        kept = self._kept[draft.request] = _Kept(draft, unread_until=anyio.current_time() + self._unread_s)
         self._tasks.start_soon(self._run, kept, making)
-        self._tasks.start_soon(self._give_up, kept, 0, self._unread_s)
+        self._tasks.start_soon(self._give_up_unread, kept)
         return kept
 
     async def _run(self, kept: _Kept, making: AbstractAsyncContextManager[AsyncIterator[Numbered]]) -> None:
@@ -121,7 +129,7 @@ class Answers:
                         kept.parts.append(part)
                         kept.tell()
             if kept.scope.cancelled_caught and not _is_whole(kept):
-                kept.parts.append(kept.draft.end(CANCELLED))
+                kept.parts.append(await to_thread.run_sync(kept.draft.end, CANCELLED))
         except (BadInput, Unavailable) as error:
             kept.refused = error
         except Exception as error:
@@ -130,30 +138,37 @@ class Answers:
         finally:
             kept.ended_at = anyio.current_time()
             kept.ended.set()
+            kept.left.set()
             kept.tell()
 
-    async def _give_up(self, kept: _Kept, visits: int, grace_s: float) -> None:
-        with anyio.move_on_after(grace_s):
-            await kept.ended.wait()
-            return
-        if kept.visits == visits and not kept.readers:
-            logger.info("answer %s: nobody has read it for %g s, it is cancelled", kept.draft.request, grace_s)
-            kept.scope.cancel()
+    async def _give_up_unread(self, kept: _Kept) -> None:
+        while kept.ended_at is None:
+            kept.left = anyio.Event()
+            if kept.readers:
+                await kept.left.wait()
+            elif (rest := kept.unread_until - anyio.current_time()) > 0:
+                with anyio.move_on_after(rest):
+                    await kept.left.wait()
+            else:
+                logger.info("answer %s: nobody reads it any more, it is cancelled", kept.draft.request)
+                kept.scope.cancel()
+                return
 
     async def _found(self, request: str) -> _Kept:
-        async with self._finding:
-            if kept := self._kept.get(request):
-                return kept
-            if self._find and (found := await self._find(request)):
-                return self._begin(*found)
-        raise NotFound(_unknown(request))
+        found = await self._find(request) if self._find else None
+        # Another reader may have found it meanwhile.
+        if kept := self._kept.get(request):
+            return kept
+        if found is None:
+            raise NotFound(_unknown(request))
+        return self._begin(*found)
 
     def _forget_old(self) -> None:
         """Those that ended long ago; where there are very many, those that ended first."""
         now = anyio.current_time()
-        ended = [(kept.ended_at, request) for request, kept in self._kept.items() if kept.ended_at is not None]
+        ended = sorted((kept.ended_at, request) for request, kept in self._kept.items() if kept.ended_at is not None)
         many = len(ended) - self._most
-        for n, (ended_at, request) in enumerate(sorted(ended)):
+        for n, (ended_at, request) in enumerate(ended):
             if n < many or now - ended_at > KEPT_S:
                 del self._kept[request]
 
@@ -172,7 +187,7 @@ class _Reader:
                 return new
             if self._kept.ended_at is not None and self._n == len(self._kept.parts):
                 self._over = True
-                return self._refusal()
+                return self._last_words()
             await self._kept.news.wait()
         return ()
 
@@ -187,13 +202,16 @@ class _Reader:
                 return [Numbered(part.place, self._kept.draft.end(RESTARTED).part)]
         return ()
 
-    def _refusal(self) -> Sequence[Numbered]:
-        refused = self._kept.refused
+    def _last_words(self) -> Sequence[Numbered]:
+        kept = self._kept
+        refused = kept.refused
         if refused is None:
-            return ()
-        if not self._kept.parts:
+            if _is_whole(kept):
+                return () if self._there else [kept.draft.end(RESTARTED)]  # a place that this text never had
+            raise Unavailable("the daemon ends in the middle of this answer: read on from here in a moment")
+        if not kept.parts:
             raise refused
-        return [self._kept.draft.end(str(refused) if isinstance(refused, Unavailable) else INTERNAL)]
+        return [kept.draft.end(str(refused) if isinstance(refused, Unavailable) else INTERNAL)]
 
 
 def _is_whole(kept: _Kept) -> bool:

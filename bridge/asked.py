@@ -13,7 +13,7 @@ _QUOTED = re.compile(r'"([^"]+)"|`([^`]+)`|«([^»]+)»|(?<!\w)\'([^\']+)\'(?!\w
 _PLAIN = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*(?:'s|')?")
 _NUMBER = re.compile(r"\d+(?:[.,:/-]\d+)*(?:st|nd|rd|th|s)?")
 _SIDES = "?!.,;:)]}…"
-_END = re.compile(r"(?:(?<!\d)!|[?.,;:)\]}…\s])+$")  # 5! is no exclamation
+_AT_END = "?!.,;:)]}…"
 
 
 def read(text: str) -> Asked:
@@ -30,6 +30,14 @@ def read(text: str) -> Asked:
     return asked
 
 
+def _ended(text: str) -> str:
+    """Without the signs that end it; 5! is no exclamation."""
+    bare = text.rstrip()
+    while bare and bare[-1] in _AT_END and not (bare[-1] == "!" and bare[-2:-1].isdigit()):
+        bare = bare[:-1] if bare[-1] == "!" else bare.rstrip(_AT_END.replace("!", "") + " ")
+    return bare
+
+
 def _unquoted(text: str) -> tuple[str, list[str]]:
     """The text with a mark for each quotation, and the quotations, which are compared letter by letter."""
     quoted: list[str] = []
@@ -43,7 +51,7 @@ def _unquoted(text: str) -> tuple[str, list[str]]:
 
 def _asked_only(text: str) -> tuple[str, bool]:
     """Without greetings and thanks; whether something was said before the question."""
-    text = _END.sub("", w.AFTER.sub("", text.strip()))
+    text = _ended(w.AFTER.sub("", text.strip()))
     begun = text
     shorter = True
     while shorter:
@@ -62,7 +70,7 @@ def _words(text: str, quoted: Sequence[str]) -> list[Word]:
             found.append(Word(f'"{quoted[int(part[1:])]}"', link=link, raw="quoted"))
             link = ""
             continue
-        bare = _END.sub("", part).lstrip("([{")
+        bare = _ended(part).lstrip("([{")
         comma = part.endswith((",", ";", ":"))
         if not bare:
             continue
@@ -125,12 +133,12 @@ def _fronted_last(words: list[Word]) -> list[Word]:
 
 def tidied(question: str) -> str:
     text = unicodedata.normalize("NFC", question.replace("\x00", " ")).translate(_QUOTES)
-    return _END.sub("", " ".join(text.split()))
+    return _ended(" ".join(text.split()))
 
 
 def bare_words(text: str) -> list[str]:
     """Word by word as they are written."""
-    return [bare for part in text.split() if (bare := _END.sub("", part).lstrip("([{¿¡"))]
+    return [bare for part in text.split() if (bare := _ended(part).lstrip("([{¿¡"))]
 
 
 def is_word(text: str) -> bool:

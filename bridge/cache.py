@@ -112,11 +112,11 @@ async def open_cache(
         await anyio.to_thread.run_sync(cache_rows.remove, file)
         yield Cache(None, None, recorded, signature, dimensions, ttl_s, most, threshold, "the cache is switched off")
         return
-    rows = await anyio.to_thread.run_sync(Rows, file)
     async with AsyncExitStack() as stack:
-        stack.callback(rows.close)
-        store, problem = None, None
+        rows, store, problem = None, None, None
         try:
+            rows = await anyio.to_thread.run_sync(Rows, file)
+            stack.callback(rows.close)
             rows.remove(rows.others(signature))
             store = await _filled(rows, partial(open_store, f"{name}-{_short(signature)}", dimensions), stack)
         except (StoreAway, StoreUnusable, sqlite3.Error, OSError) as error:
@@ -305,9 +305,9 @@ class Cache:
         """An answer does not fail because it cannot be kept or looked up."""
         try:
             return await work
-        except (StoreAway, sqlite3.Error, OSError) as error:
+        except Exception as error:  # noqa: BLE001 (an entry of another version, a damaged page: all of it is a miss)
             if self._rows is not None:
-                logger.warning("the cache: %s", error)
+                logger.warning("the cache: %s: %s", type(error).__name__, error)
             return None
 
 

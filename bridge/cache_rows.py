@@ -86,6 +86,7 @@ class Rows:
     def __init__(self, file: Path) -> None:
         self.file = file
         self._lock = threading.Lock()
+        self._is_left = False  # text that was removed, in the journal
         try:
             self._db = _opened(file)
         except sqlite3.DatabaseError as error:
@@ -133,12 +134,17 @@ class Rows:
 
     def remove(self, ids: Collection[int]) -> None:
         """Overwritten in the file, and gone from its journal too."""
-        if not ids:
+        if not ids and not self._is_left:
             return
         with self._lock:
             with self._db:
                 self._db.executemany("DELETE FROM entries WHERE id = ?", [(id_,) for id_ in ids])
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._truncated()
+
+    def _truncated(self) -> None:
+        """Another program that reads the file keeps its journal as it is: then the next call tries again."""
+        (busy, *_) = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        self._is_left = bool(busy)
 
     def count(self) -> int:
         return self._one("SELECT count(*) FROM entries")
@@ -212,7 +218,7 @@ def _opened(file: Path) -> sqlite3.Connection:
     file.parent.mkdir(parents=True, exist_ok=True)
     os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
     file.chmod(0o600)  # its journal takes the mode from it
-    db = sqlite3.connect(file, check_same_thread=False)
+    db = sqlite3.connect(file, timeout=0.2, check_same_thread=False)
     try:
         if db.execute("PRAGMA user_version").fetchone()[0] not in (0, _VERSION):
             raise sqlite3.DatabaseError("it was made by another version of Tandem")

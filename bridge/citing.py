@@ -27,20 +27,20 @@ def found_text(found: Found) -> str:
 def answer_text(answer: Answer) -> str:
     parts = [_plain(answer.answer.strip())]
     if answer.error:
-        parts.append(f"The answer stops short: {answer.error}")
+        parts.append(f"The answer stops short: {one_line(answer.error)}")
     if answer.citations:
         parts.append(f"Sources. {WARNING}")
         parts += [f"[{one.n}] {place(one)}\n{quoted(one.quote)}" for one in answer.citations]
     if answer.grounded is False:
         parts.append("Careful: not every sentence is supported by the passage that it cites.")
     reused = ", reused from an equal question on unchanged passages" * answer.cache_hit
-    parts.append(f"Answered by the engine {answer.engine}{reused}.")
+    parts.append(f"Answered by the engine {one_line(answer.engine)}{reused}.")
     parts.append(_footing(answer.freshness, answer.degraded))
     return "\n\n".join(part for part in parts if part)
 
 
 def unfinished_text(text: str, request: str, after: str) -> str:
-    so_far = f"The answer so far:\n\n{text.strip()}" if text.strip() else "Nothing of the answer has come yet."
+    so_far = f"The answer so far:\n\n{_plain(text.strip())}" if text.strip() else "Nothing of the answer has come yet."
     return (
         f'{so_far}\n\nThe answer is still being written. For the rest call get_answer with id "{request}" and after '
         f'"{after}"; to stop it, cancel_answer.'
@@ -96,4 +96,4 @@ def _plain(text: str) -> str:
 
 
 def _footing(freshness: Freshness, degraded: tuple[str, ...]) -> str:
-    return "\n".join([current(freshness), *(f"Degraded: {reason}" for reason in degraded)])
+    return "\n".join([current(freshness), *(f"Degraded: {one_line(reason)}" for reason in degraded)])

@@ -19,6 +19,7 @@ EXCHANGES = 3
 _ANSWER_CHARS = 1_000
 _REWRITE_S = 10.0
 _REWRITE_TOKENS = 200
+_STOP_S = 2.0
 _LONGER_CHARS = 300  # than the follow-up itself: more is an answer, not a question
 
 logger = logging.getLogger(__name__)
@@ -65,13 +66,16 @@ async def standalone(wire: Wire, draft: Draft, metadata: Metadata) -> str:
         logger.info("a follow-up is taken as it was typed: %s", str(error) or "no model rewrote it in time")
         await _stop(wire, job)
         return asked
+    except anyio.get_cancelled_exc_class():
+        await _stop(wire, job)
+        raise
     text = text.strip()
     fits = 0 < len(text) <= len(asked) + _LONGER_CHARS and "\n" not in text
     return text if numbered and fits else asked
 
 
 async def _stop(wire: Wire, job: Job) -> None:
-    with anyio.move_on_after(2):
+    with anyio.move_on_after(_STOP_S, shield=True):
         try:
             await wire.cancel(job.request_id)
         except QueueDown:

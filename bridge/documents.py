@@ -1,16 +1,16 @@
 """A document as the page shows it: its chunks put together again, and the file itself."""
 
+import hashlib
 import mimetypes
 import os
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 from stat import S_ISREG
 from urllib.parse import quote
 
-import anyio
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from bridge.service import Document, NotFound, Page
 from indexer.records import Candidate, ChunkRow
@@ -18,7 +18,6 @@ from indexer.records import Candidate, ChunkRow
 # What a browser shows by itself and never runs. All else is saved.
 SHOWN = frozenset({"application/pdf", "image/png", "image/jpeg", "image/gif", "image/webp"})
 UNKNOWN_TYPE = "application/octet-stream"
-_PIECE = 1 << 18
 
 
 def assembled(document: str, chunks: Sequence[Candidate]) -> Document:
@@ -54,7 +53,7 @@ def _text(chunks: Iterable[ChunkRow]) -> str:
 
 
 def file_response(document: Document) -> Response:
-    """The file as it is now. Raises NotFound where that is not the indexed file any more: a link, or gone."""
+    """The file. Raises NotFound where it is not the one that was indexed any more."""
     shown = document.media_type in SHOWN
     name = quote(Path(document.path).name)
     headers = {
@@ -62,25 +61,18 @@ def file_response(document: Document) -> Response:
         "Content-Security-Policy": "sandbox; default-src 'none'",
         "X-Content-Type-Options": "nosniff",
     }
-    file = _opened(document.path)
-    return StreamingResponse(_read(file), media_type=document.media_type if shown else UNKNOWN_TYPE, headers=headers)
+    content = _content(document)
+    return Response(content, media_type=document.media_type if shown else UNKNOWN_TYPE, headers=headers)
 
 
-async def _read(file: int) -> AsyncGenerator[bytes]:
-    async with await anyio.open_file(file, "rb") as opened:
-        while piece := await opened.read(_PIECE):
-            yield piece
-
-
-def _opened(path: str) -> int:
+def _content(document: Document) -> bytes:
+    """What was indexed and nothing else: a link that took its place, or a secret, has another hash."""
     try:
-        if os.path.realpath(path) != path:
-            raise NotFound(f"{path} is reached through a link now: it is not given out")
-        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        regular = S_ISREG(os.fstat(file).st_mode)
+        file = os.open(document.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with os.fdopen(file, "rb") as opened:
+            content = opened.read() if S_ISREG(os.fstat(file).st_mode) else b""
     except OSError as error:
-        raise NotFound(f"{path} cannot be opened now: {error.strerror}") from error
-    if not regular:
-        os.close(file)
-        raise NotFound(f"{path} is no file any more")
-    return file
+        raise NotFound(f"{document.path} cannot be opened now: {error.strerror}") from error
+    if hashlib.sha256(content).hexdigest() != document.sha256:
+        raise NotFound(f"{document.path} is not what was indexed any more: search again")
+    return content

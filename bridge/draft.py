@@ -20,6 +20,7 @@ RESTARTED = "this answer was lost and begun again in other words: ask again"
 class Record(msgspec.Struct, frozen=True):
     """What another process must know to end an answer as this one would have."""
 
+    asked: str
     question: str
     passages: tuple[Hit, ...]
     freshness: Freshness
@@ -59,7 +60,8 @@ class Draft:
         kept = msgspec.json.decode(record, type=Record)
         return cls(
             request,
-            kept.question,
+            kept.asked,
+            question=kept.question,
             passages=kept.passages,
             freshness=kept.freshness,
             degraded=kept.degraded,
@@ -70,6 +72,7 @@ class Draft:
 
     def record(self) -> bytes:
         kept = Record(
+            self.asked,
             self.question,
             tuple(self.passages),
             self.freshness,

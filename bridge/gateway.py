@@ -25,6 +25,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
+from anyio import to_thread
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -46,7 +47,7 @@ logger = logging.getLogger(__name__)
 HEARTBEAT_S = 15.0
 RETRY_AFTER_S = 5
 LOCAL_PATHS = ("/documents", "/cache", "/cache/stats", "/index", "/reindex", "/forget", "/pause", "/resume", "/stop")
-_PLACE = re.compile(r"(?:[^:]*:)?(\d{1,18})-(\d{1,18})")
+_PLACE = re.compile(r"(?:([^:]*):)?([0-9]{1,18})-([0-9]{1,18})")
 
 
 def app(
@@ -134,20 +135,23 @@ async def _begin(service: Service, request: Request) -> Response:
 
 async def _follow(service: Service, heartbeat_s: float, request: Request) -> Response:
     said = request.headers.get("last-event-id") or request.query_params.get("after")
-    return Events(service, request.path_params["request"], _place(said), heartbeat_s)
+    answer = request.path_params["request"]
+    return Events(service, answer, _place(said, answer), heartbeat_s)
 
 
 async def _cancel(service: Service, request: Request) -> Response:
     return _json({"cancelled": await service.cancel(request.path_params["request"])})
 
 
-def _place(said: str | None) -> Place:
+def _place(said: str | None, answer: str) -> Place:
     if not said:
         return 0, 0
     found = _PLACE.fullmatch(said)
     if not found:
         raise BadInput(f"expected Last-Event-ID as <request>:<epoch>-<seq>, as an event's id was; got {said[:80]!r}")
-    return int(found[1]), int(found[2])
+    if found[1] not in (None, answer):
+        raise BadInput(f"Last-Event-ID names another answer: {found[1][:80]!r}")
+    return int(found[2]), int(found[3])
 
 
 async def _cache(service: Service, request: Request) -> Response:
@@ -167,7 +171,8 @@ async def _document(service: Service, request: Request) -> Response:
 
 
 async def _file(service: Service, request: Request) -> Response:
-    return file_response(await service.document(request.path_params["document"]))
+    document = await service.document(request.path_params["document"])
+    return await to_thread.run_sync(file_response, document)
 
 
 async def _status(service: Service, request: Request) -> Response:

@@ -40,8 +40,10 @@ class Reusing:
         )
 
     async def keep(self, draft: Draft, looked: Looked, answer: Answer) -> None:
-        if self._is_fit(draft):
-            scope = await self._scope(draft, looked)
+        """Not where other engines are there than when it was asked for: nobody knows which of them it was."""
+        named = self._named
+        if self._is_fit(draft) and await self.engine() == named:
+            scope = Scope(draft.within, named, self.prompt, looked.signature, self.top_k)
             began = looked.began
             await self.cache.keep(draft.question, looked.vector, draft.passages, scope, answer, asked_at=began)
 

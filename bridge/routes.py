@@ -14,6 +14,7 @@ from wire import QueueDown
 from wire.memory import MemoryWire
 
 _SLOTS = 8  # answers under way at once in this process
+_WAITING = 200  # more is refused, with a word when to come back
 
 
 async def open_routes(
@@ -23,7 +24,7 @@ async def open_routes(
     from inference_server.engines.extractive import extractive
 
     async def local(generate: Generate, label: str) -> Route:
-        wire = MemoryWire()
+        wire = MemoryWire(depth=_WAITING)
         tasks.start_soon(partial(work, wire, generate, slots=_SLOTS, stopped=stopped))
         return Route(wire, label)
 

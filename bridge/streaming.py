@@ -1,6 +1,8 @@
 """An answer as server-sent events: from any place on, at the client's own pace."""
 
+import logging
 from collections.abc import Sequence
+from contextlib import suppress
 
 import anyio
 import msgspec
@@ -8,7 +10,11 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from bridge import sse
-from bridge.service import Answer, Numbered, Part, Place, Reader, Service
+from bridge.answers import INTERNAL
+from bridge.guard import TooLarge
+from bridge.service import Answer, BadInput, Numbered, Part, Place, Reader, Service, Unavailable
+
+logger = logging.getLogger(__name__)
 
 
 class Events(Response):
@@ -26,6 +32,7 @@ class Events(Response):
         del self.headers["content-length"]
         self._service, self._request, self._after = service, request, after
         self._heartbeat_s = heartbeat_s
+        self._begun = self._read = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         refused: Exception | None = None
@@ -37,27 +44,40 @@ class Events(Response):
             except Exception as error:  # noqa: BLE001 (the gateway turns it into a status)
                 refused = error  # Raised in here a task group would wrap it.
             tasks.cancel_scope.cancel()
-        if refused:
+        if refused and not self._begun:
             raise refused
+        if refused and not self._read:
+            await self._send_refusal(refused, send)
+        # Else the stream just stops, and who reads it reads on.
 
     async def _stream(self, reader: Reader, send: Send) -> None:
-        begun = over = False
+        over = False
         while not over:
             some: Sequence[Numbered] | None = None
             with anyio.move_on_after(self._heartbeat_s):
                 some = await reader.read()
             over = some is not None and (not some or isinstance(some[-1].part, Answer))
-            if not begun:
+            if not self._begun:
+                self._begun = True
                 await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-                begun = True
+            self._read = self._read or bool(some)
             frames = [_event(self._request, one) for one in some] if some is not None else [sse.HEARTBEAT]
             await send({"type": "http.response.body", "body": b"".join(frames), "more_body": True})
         await send({"type": "http.response.body", "body": sse.DONE, "more_body": False})
 
+    async def _send_refusal(self, refused: Exception, send: Send) -> None:
+        """Heartbeats are out: it is too late for a status."""
+        if not isinstance(refused, BadInput | Unavailable):
+            logger.error("an answer failed before its first word", exc_info=refused)
+        words = str(refused) if isinstance(refused, BadInput | Unavailable) else INTERNAL
+        end = msgspec.json.encode({"chunk": "", "is_final": True, "error": words})
+        await send({"type": "http.response.body", "body": sse.event(end) + sse.DONE, "more_body": False})
+
 
 async def _cancel_when_gone(receive: Receive, scope: anyio.CancelScope) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    with suppress(TooLarge):  # a body that nobody asked for
+        while (await receive())["type"] != "http.disconnect":
+            pass
     scope.cancel()
 
 

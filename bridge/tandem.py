@@ -53,6 +53,7 @@ from wire import QueueDown
 
 logger = logging.getLogger("tandem")
 
+_SESSION_CHARS = 200
 _WHOLE = 1 << 31  # a document has fewer chunks
 _FIRST_FILES_S = 10  # how long a search waits for an index that holds nothing yet
 
@@ -107,6 +108,8 @@ class Tandem:
 
     async def begin(self, question: str, within: str | None = None, session: str | None = None) -> str:
         _check(question, within)
+        if session is not None:
+            _check_session(session)
         return self.questions.begin(question, within, session)
 
     def follow(
@@ -335,6 +338,13 @@ async def opened(settings: Settings, traces: Traces, *, background: bool = False
             yield tandem
         finally:
             tasks.cancel_scope.cancel()
+
+
+def _check_session(session: str) -> None:
+    if not session.isprintable() or not 0 < len(session) <= _SESSION_CHARS:
+        raise BadInput(
+            f"`session` was expected to be an id of 1 to {_SESSION_CHARS} printable characters; it has {len(session)}"
+        )
 
 
 def _traces_url(settings: Settings) -> str | None:

@@ -5,6 +5,7 @@ behind "> " on every line, so that no file can speak in our voice.
 """
 
 import math
+import re
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -82,6 +83,8 @@ CANCEL_S = 2.0
 TOLD_EVERY_S = 0.25
 # Hosts take silence for a hang.
 SILENCE_S = 10.0
+
+_PLACE = re.compile(r"([0-9]{1,18})-([0-9]{1,18})")
 
 tracer = trace.get_tracer("tandem")
 
@@ -264,12 +267,12 @@ def _written(place: Place) -> str:
 
 
 def _place(after: str) -> Place:
-    epoch, dash, seq = (after or "0-0").rpartition(":")[2].partition("-")
-    if not (dash and epoch.isdecimal() and seq.isdecimal()):
+    found = _PLACE.fullmatch(after or "0-0")
+    if not found:
         raise BadInput(
             f"`after` was expected to be what the last result named, like 1-20, or empty; it is {after[:80]!r}"
         )
-    return int(epoch), int(seq)
+    return int(found[1]), int(found[2])
 
 
 class _Progress:

@@ -28,17 +28,20 @@ _LOST = Final(
 
 
 class Merge:
-    """Where a reader stands in an answer: at `seq` of `epoch`."""
+    """Where a reader stands in an answer: at `seq` of `epoch`. `resumes`: it was not there from the beginning."""
 
-    def __init__(self, epoch: int = 0, seq: int = 0) -> None:
+    def __init__(self, epoch: int = 0, seq: int = 0, *, resumes: bool = False) -> None:
         self.epoch: int = epoch
         self.seq: int = seq
+        self._resumes = resumes
         self.unnumbered = False
 
     def take(self, reply: Reply) -> Literal["next", "old", "hole", "ahead"]:
         """What a reply is to this reader; "ahead": it is of a text that does not go on from what was read."""
         if isinstance(reply, Final) and reply.error:
             return "next"  # an error ends an answer wherever it stands
+        if not reply.seq and self._resumes:  # what an old worker said before is kept nowhere
+            return "ahead"
         if not reply.seq:  # of an old worker; it is not joined to what another says of the same job
             self.unnumbered = self.unnumbered or not self.seq
             return "old" if self.seq else "next"
@@ -87,7 +90,7 @@ async def resuming(
     async with steps.listen(request_id) as heard:
         if not (logged := await steps.read(request_id, after)).known:
             raise Unknown(f"no answer {request_id!r} is under way or kept")
-        async with aclosing(_replies(steps, request_id, heard, Merge(*after), stream, None, logged)) as replies:
+        async with aclosing(_replies(steps, request_id, heard, Merge(*after, resumes=True), stream, None, logged)) as replies:
             yield replies
 
 
