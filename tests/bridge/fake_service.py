@@ -131,6 +131,9 @@ class FakeService:
 
     @asynccontextmanager
     async def _making(self, draft: Draft) -> AsyncGenerator[AsyncIterator[Numbered]]:
+        if draft.asked == "wait and see":
+            await self.go_on.wait()
+            refuse("away")
         refuse(draft.asked)
 
         async def numbered() -> AsyncIterator[Numbered]:

@@ -202,3 +202,44 @@ async def test_what_ended_long_ago_is_forgotten_and_of_very_many_the_oldest(task
     with pytest.raises(NotFound):
         await read(here, requests[0])
     assert len(await read(here, requests[3])) == 11
+
+
+async def test_what_this_process_does_not_end_is_no_end_for_its_reader() -> None:
+    engine = Engine()
+    engine.go_on(3)
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as ending:
+            here = Answers(ending, engine.make)
+            request = here.begin(draft())
+            async with here.follow(request) as reader:
+                read = list(await reader.read())
+                while len(read) < 3:
+                    read += await reader.read()
+                here.leave()
+                ending.cancel_scope.cancel()
+                with anyio.CancelScope(shield=True), pytest.raises(Unavailable, match="read on"):
+                    await reader.read()
+
+
+async def test_a_place_beyond_the_text_is_told_as_another_text(tasks: TaskGroup) -> None:
+    engine = Engine()
+    engine.go_on()
+    here = Answers(tasks, engine.make)
+    request = here.begin(draft())
+    await read(here, request)
+    (only,) = await read(here, request, (5, 99))
+    assert isinstance(only.part, Answer)
+    assert "begun again" in (only.part.error or "")
+
+
+async def test_the_longest_absence_that_any_reader_was_granted_holds(tasks: TaskGroup) -> None:
+    engine = Engine()
+    here = Answers(tasks, engine.make, grace_s=0)
+    request = here.begin(draft())
+    async with here.follow(request, grace_s=60):
+        pass
+    async with here.follow(request):
+        pass
+    await anyio.wait_all_tasks_blocked()
+    engine.go_on()
+    assert len(await read(here, request)) == 11

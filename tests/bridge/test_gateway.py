@@ -205,6 +205,34 @@ async def test_a_place_in_another_text_ends_with_a_word_instead_of_a_splice(gate
     assert done.data == sse.END
 
 
+async def test_a_place_beyond_the_text_ends_with_a_word_and_not_as_if_all_were_read(gateway: Served) -> None:
+    request = (await gateway.tcp.post("/answers", json={"text": "when?"})).json()["request"]
+    final, done = await events(await gateway.tcp.get(f"/answers/{request}?after=0-99"))
+    assert "begun again" in msgspec.json.decode(final.data)["error"]
+    assert done.data == sse.END
+
+
+async def test_a_place_in_another_answer_is_bad_input(gateway: Served) -> None:
+    request = (await gateway.tcp.post("/answers", json={"text": "when?"})).json()["request"]
+    response = await gateway.tcp.get(f"/answers/{request}", headers={"Last-Event-ID": "another:0-1"})
+    assert error(response) == (400, "bad_input")
+
+
+async def test_a_refusal_that_comes_after_a_heartbeat_is_told_in_the_stream() -> None:
+    async with served(heartbeat_s=0.02) as here:
+        with anyio.fail_after(5):
+            async with here.tcp.stream("POST", "/build-context", json={"text": "wait and see"}) as response:
+                received = b""
+                async for more in response.aiter_raw():
+                    received += more
+                    if b":\n\n" in received:
+                        here.service.go_on.set()
+        assert response.status_code == 200
+        final = received.split(b"data: ")[-2]
+        assert msgspec.json.decode(final) == {"chunk": "", "is_final": True, "error": "the embedder is away: start it"}
+        assert received.endswith(sse.DONE)
+
+
 async def test_a_document_is_given_by_its_id_and_an_unknown_one_is_a_404(gateway: Served) -> None:
     document = (await gateway.tcp.get("/documents/7")).json()
     assert (document["path"], document["text"]) == ("/notes/vpn.md", "Renew the key\neach May.")

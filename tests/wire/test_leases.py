@@ -211,3 +211,18 @@ async def test_what_an_old_worker_acknowledged_for_an_old_bridge_does_not_stay_i
             await until(trimmed)
             taken += [] if taken else [await one_of(inbox)]
     assert [delivery.job.request_id for delivery in taken] == ["next"]
+
+
+async def test_who_resumes_an_old_workers_answer_is_told_that_its_beginning_is_lost(
+    wire: RedisWire, redis: Any, key: str
+) -> None:
+    with fail_after(5):
+        async with wire.attach() as inbox, wire.send(Job("a", "why?")) as replies:
+            await one_of(inbox)
+            await redis.publish("result:a", '{"chunk": "one ", "is_final": false}')
+            assert (await anext(replies)).chunk == "one "
+            async with wire.resume("a") as resumed:
+                await redis.publish("result:a", '{"chunk": "two ", "is_final": false}')
+                end = await anext(resumed)
+    assert isinstance(end, Final)
+    assert end.error_code == "restarted"
