@@ -8,8 +8,9 @@ class Hit:
     """A chunk (or several neighbours merged) with its score for a query.
 
     Lines count from 1 and are null where a format has none (PDF, HTML, DOCX); `page` is set for PDF only.
-    `document` is what the file is known by to `GET /documents/`. `modified` is ISO 8601 in UTC; `sha256` is the file's, as it was when it was indexed. `dense_score` (cosine) and
-    `lexical_score` (BM25) are the sides' own, null where that side did not find the chunk.
+    `document` is what the file is known by to `GET /documents/`. `modified` is ISO 8601 in UTC; `sha256` is the file's,
+    as it was when it was indexed. `dense_score` (cosine) and `lexical_score` (BM25) are the sides' own, null where that
+    side did not find the chunk.
     """
 
     path: str

@@ -90,7 +90,9 @@ async def resuming(
     async with steps.listen(request_id) as heard:
         if not (logged := await steps.read(request_id, after)).known:
             raise Unknown(f"no answer {request_id!r} is under way or kept")
-        async with aclosing(_replies(steps, request_id, heard, Merge(*after, resumes=True), stream, None, logged)) as replies:
+        async with aclosing(
+            _replies(steps, request_id, heard, Merge(*after, resumes=True), stream, None, logged)
+        ) as replies:
             yield replies
 
 
