@@ -207,7 +207,7 @@ async def test_an_answer_over_http_is_events_as_the_seed_document_has_them(daemo
     assert response.headers["content-type"].startswith("text/event-stream")
     *events, done = [event.split("\n") for event in response.text.removesuffix("\n\n").split("\n\n")]
     assert done == ["data: [DONE]"]
-    assert all(re.fullmatch(r"id: [0-9a-f]+:0-\d+", event[0]) for event in events)
+    assert all(re.fullmatch(r"id: [0-9a-f]+:\d+-\d+", event[0]) for event in events)
     *pieces, final = [json.loads(event[1].removeprefix("data: ")) for event in events]
     assert pieces == [{"chunk": piece["chunk"], "is_final": False} for piece in pieces]
     assert (final["chunk"], final["is_final"]) == ("", True)

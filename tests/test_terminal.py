@@ -36,7 +36,14 @@ def typed(here: Place, *words: str, enough: Callable[[str], bool] | None = None,
     ours, theirs = pty.openpty()
     variables = environment() | {"TERM": "xterm-256color", "COLUMNS": "100"} | settings
     process = subprocess.Popen(
-        here.command(*words), stdin=theirs, stdout=theirs, stderr=theirs, env=variables, start_new_session=True
+        here.command(*words),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=variables,
+        start_new_session=True,
+        # As a terminal starts it: a test that itself runs in the background has the signal ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     os.close(theirs)
     said = b""

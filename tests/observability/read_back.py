@@ -20,7 +20,9 @@ def spans(endpoint: str, api_key: str, project: str = "tandem") -> list[dict[str
     status_code, events, and attributes under flat names such as retrieval.documents.0.document.content."""
     found: list[dict[str, Any]] = []
     cursor: dict[str, str] = {}
-    with httpx.Client(base_url=endpoint, headers={"authorization": f"Bearer {api_key}"}, trust_env=False) as client:
+    headers = {"authorization": f"Bearer {api_key}"}
+    # Phoenix's first look at a project takes it long on a busy machine.
+    with httpx.Client(base_url=endpoint, headers=headers, trust_env=False, timeout=30) as client:
         while True:
             query = {"limit": "1000", "order": "asc", **cursor}
             answer = client.get(f"/v1/projects/{project}/spans", params=query)
