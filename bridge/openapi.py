@@ -1,6 +1,6 @@
 """The calls that anybody may make, described: as OpenAPI 3.1 for programs, and as a page for people.
 
-The shapes come from the types that the gateway reads and writes, so they cannot differ from what is served.
+The shapes come from the types that the gateway reads and writes; what `streaming` adds to an answer is added here.
 """
 
 from dataclasses import dataclass
@@ -17,6 +17,12 @@ _REFS = "#/components/schemas/{name}"
 _ERROR: dict[str, Any] = {
     "type": "object",
     "properties": {"error": {"type": "object", "properties": {"code": {}, "message": {}}}},
+}
+# `error` alone, with no answer beside it, where the question was refused after the stream had begun.
+_LAST: dict[str, Any] = {
+    "allOf": [{"$ref": _REFS.format(name=Answer.__name__)}],
+    "properties": {"chunk": {"const": ""}, "is_final": {"const": True}},
+    "required": ["chunk", "is_final"],
 }
 
 
@@ -95,7 +101,7 @@ def described(version: str) -> dict[str, Any]:
         "security": [{}, {"token": []}],
         "paths": paths,
         "components": {
-            "schemas": schemas | {"Error": _ERROR},
+            "schemas": schemas | {"Error": _ERROR, "LastEvent": _LAST},
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "description": "TANDEM_TOKEN, if set"}},
         },
     }
@@ -128,7 +134,7 @@ def _operation(call: _Call) -> dict[str, Any]:
 def _responses(call: _Call) -> dict[str, Any]:
     good: dict[str, Any] = {"description": call.does}
     if call.streams:
-        either = {"oneOf": [{"$ref": _REFS.format(name=kind.__name__)} for kind in (Piece, Answer)]}
+        either = {"oneOf": [{"$ref": _REFS.format(name=name)} for name in (Piece.__name__, "LastEvent")]}
         good["content"] = {"text/event-stream": {"schema": either}}
     elif call.gives:
         good["content"] = _json(call.gives)

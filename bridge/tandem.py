@@ -55,7 +55,7 @@ logger = logging.getLogger("tandem")
 
 _SESSION_CHARS = 200
 _WHOLE = 1 << 31  # a document has fewer chunks
-_FIRST_FILES_S = 10  # how long a search waits for an index that holds nothing yet
+_FIRST_FILES_S = 10  # a search waits so long for an index that holds nothing yet; a new daemon's, for a small folder
 
 
 class Tandem:
@@ -76,6 +76,7 @@ class Tandem:
         self.problem = problem
         self.indexer = indexer
         self.stopped = anyio.Event()
+        self._whole_until = time.monotonic() + _FIRST_FILES_S
         self.keeping = Keeping(catalog, indexer, poll_all=settings.poll == "all")
         self._dispatch = anyio.CapacityLimiter(settings.max_concurrent_per_process)
         self._cache = cache
@@ -302,7 +303,9 @@ class Tandem:
         catalog = self._catalog
         with anyio.move_on_after(_FIRST_FILES_S):
             # Its writers are threads, which tell nobody.
-            while self.keeping.begins and catalog.meta("as_of") is None and not catalog.counts()[0]:  # noqa: ASYNC110
+            while self.keeping.begins and catalog.meta("as_of") is None:
+                if catalog.counts()[0] and time.monotonic() > self._whole_until:
+                    return
                 await anyio.sleep(0.05)
 
     @property
