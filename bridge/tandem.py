@@ -42,6 +42,7 @@ from bridge.service import (
 from bridge.settings import Settings
 from indexer import scan, search
 from indexer.catalog import Catalog
+from indexer.filters import BadGlob, ids_within
 from indexer.hits import Found, Summary
 from indexer.pipeline import CHUNK_TOKENS, OVERLAP_TOKENS, Indexer, Interrupted
 from indexer.sandbox import LIMITS, reading
@@ -96,7 +97,7 @@ class Tandem:
             try:
                 index = self.indexer.index
                 looked = await search.look(index, query, limit, within=within, pending=self._pending, merge=merge)
-            except search.BadGlob as error:
+            except BadGlob as error:
                 raise BadInput(str(error)) from error
             except StoreAway as error:
                 raise Unavailable(str(error)) from error
@@ -200,8 +201,8 @@ class Tandem:
     async def documents(self, within: str | None = None) -> Sequence[DocumentRow]:
         _check("any", within)
         try:
-            chosen = None if within is None else set(await search.ids_within(self._catalog, within))
-        except search.BadGlob as error:
+            chosen = None if within is None else set(await ids_within(self._catalog, within))
+        except BadGlob as error:
             raise BadInput(str(error)) from error
         waiting = set(self.indexer.waiting)
         rows: list[DocumentRow] = []

@@ -1,39 +1,29 @@
 """A query becomes hits: both sides of the store in one round trip, fused, neighbours merged."""
 
 import json
-import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
 
-import anyio.to_thread
 import numpy as np
 from openinference.semconv.trace import DocumentAttributes, EmbeddingAttributes, SpanAttributes
 from opentelemetry import context, trace
 from opentelemetry.trace import Status, StatusCode
-from pathspec import GitIgnoreSpec
 
 from indexer import fusion, lexical
 from indexer.catalog import Catalog
 from indexer.embed import Embedder, EmbedderAway, EmbedderUnusable, Vectors
+from indexer.filters import ids_within
 from indexer.hits import Found, Freshness, Hit
-from indexer.records import Candidate
+from indexer.presenting import Ranked, apart, merged
 from indexer.store import Rankings, Store
 
 _DEPTH = 100  # candidates of each side
 _SPARE = 1.3  # of the dense side more are asked for: the store ranks by coarse vectors, we by those of the catalog
 _SECOND_STAGE = 50  # candidates whose terms are looked at
 _QUERY_TERMS = 64  # of a longer query the first ones are looked at in the second stage
-_MERGED = 3  # chunks in one hit at most
-_WORTH_MERGING = 0.5  # of the group's best score
 
 tracer = trace.get_tracer("tandem")
-
-
-class BadGlob(Exception):
-    """`in` is no pattern; the message says what was expected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +44,6 @@ class Looked:
     vector: Vectors | None
     signature: str
     began: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Ranked:
-    score: float
-    dense: float | None
-    lexical: float | None
-    candidate: Candidate
 
 
 async def search(
@@ -105,7 +87,7 @@ async def look(
             rankings = await index.store.search(vector, lexical.query_vector(terms), int(_SPARE * depth), documents)
             rankings = _exact(index, vector, rankings, depth)
             ranked = _ranked(index.catalog, terms[:_QUERY_TERMS].tolist(), rankings, depth, limit, weights)
-            hits = _merged(ranked, limit) if merge else [_hit([one]) for one in ranked[:limit]]
+            hits = merged(ranked, limit) if merge else apart(ranked, limit)
             found = Found(tuple(hits), freshness, degraded)
         _describe(span, found)
         return Looked(found, vector, index.embedder.signature, began)
@@ -124,30 +106,6 @@ async def _embedded(embedder: Embedder, query: str) -> tuple[Vectors | None, tup
             return None, (f"lexical search only: {error}",)
         span.set_status(StatusCode.OK)
         return vector, ()
-
-
-async def ids_within(catalog: Catalog, within: str) -> list[int]:
-    """The documents whose path matches a pattern as in .gitignore: absolute, or relative to its root or to the folder
-    that the root lies in. Raises BadGlob."""
-    try:
-        spec = GitIgnoreSpec.from_lines([within.removeprefix("./")])
-    except (ValueError, re.error) as error:
-        raise BadGlob(
-            f"`in` was expected to be a pattern as in .gitignore, e.g. '*.md' or docs/; got {within!r}"
-        ) from error
-    roots = sorted((root.rstrip("/") for root in catalog.roots()), key=len, reverse=True)
-
-    def matching() -> list[int]:
-        return [id_ for id_, path in catalog.paths() if _matches(spec, path, roots)]
-
-    # 20 000 paths take a third of a second: not on the loop.
-    return await anyio.to_thread.run_sync(matching)
-
-
-def _matches(spec: GitIgnoreSpec, path: str, roots: Sequence[str]) -> bool:
-    root = next((root for root in roots if path.startswith(root + "/")), "")
-    starts = {0, len(root), root.rfind("/")} - {-1}
-    return any(spec.match_file(path[start + 1 :]) for start in starts)
 
 
 def _exact(index: Index, query: Vectors | None, rankings: Rankings, depth: int) -> Rankings:
@@ -169,7 +127,7 @@ def _exact(index: Index, query: Vectors | None, rankings: Rankings, depth: int) 
 
 def _ranked(
     catalog: Catalog, terms: Sequence[int], rankings: Rankings, depth: int, limit: int, weights: fusion.Weights
-) -> list[_Ranked]:
+) -> list[Ranked]:
     """The best fused candidates, more than `limit`; the best of them are ordered by the second stage too."""
     scores = fusion.fuse(rankings.dense, rankings.lexical, depth, weights.dense)
     # A point without its row in the catalog belongs to a deleted or not yet recorded document.
@@ -183,70 +141,8 @@ def _ranked(
     for id_, nearness in near.items():
         scores[id_] += weights.proximity * nearness
     dense, words = dict(rankings.dense), dict(rankings.lexical)
-    ranked = [_Ranked(scores[id_], dense.get(id_), words.get(id_), one) for id_, one in candidates.items()]
+    ranked = [Ranked(scores[id_], dense.get(id_), words.get(id_), one) for id_, one in candidates.items()]
     return sorted(ranked, key=lambda one: (-one.score, one.candidate.chunk.id))
-
-
-def _merged(ranked: Sequence[_Ranked], limit: int) -> list[Hit]:
-    """Neighbouring chunks of one document become one hit, at the rank of the better one."""
-    groups: list[list[_Ranked]] = []
-    for one in ranked:
-        group = next((group for group in groups if len(group) < _MERGED and _adjoins(group, one)), None)
-        if group is not None:
-            group.append(one)
-            group.sort(key=lambda member: member.candidate.chunk.ordinal)
-        elif len(groups) < limit:
-            groups.append([one])
-        else:
-            break
-    return [_hit(group) for group in groups]
-
-
-def _adjoins(group: Sequence[_Ranked], one: _Ranked) -> bool:
-    """A neighbour that is worth reading by itself; a page stays a page, so that the citation is true."""
-    first, last, here = group[0].candidate, group[-1].candidate, one.candidate
-    return (
-        here.document == first.document
-        and here.chunk.page == first.chunk.page
-        and here.chunk.ordinal in (first.chunk.ordinal - 1, last.chunk.ordinal + 1)
-        and one.score >= _WORTH_MERGING * max(member.score for member in group)
-    )
-
-
-def _hit(group: Sequence[_Ranked]) -> Hit:
-    """`group` in reading order."""
-    best = max(group, key=lambda one: one.score)
-    first, last = group[0].candidate.chunk, group[-1].candidate.chunk
-    document = best.candidate
-    return Hit(
-        path=document.path,
-        uri=Path(document.path).as_uri(),
-        score=round(best.score, 6),
-        text=_joined(group),
-        start_line=first.start_line,
-        end_line=last.end_line,
-        page=best.candidate.chunk.page,
-        heading=best.candidate.chunk.heading,
-        sha256=document.sha256,
-        modified=datetime.fromtimestamp(document.mtime_ns / 1e9, UTC).isoformat(timespec="seconds"),
-        dense_score=best.dense,
-        lexical_score=best.lexical,
-        document=str(document.document),
-    )
-
-
-def _joined(group: Sequence[_Ranked]) -> str:
-    text, end = "", 0
-    for one in group:
-        chunk = one.candidate.chunk
-        if not text:
-            text = chunk.text
-        elif chunk.start < end:
-            text += chunk.text[end - chunk.start :]
-        else:
-            text += "\n" + chunk.text
-        end = chunk.end
-    return text
 
 
 def _attributes(kind: str) -> dict[str, str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from indexer.search import BadGlob
+from indexer.filters import BadGlob
 from tests.indexer.conftest import Library
 
 

@@ -1,0 +1,87 @@
+"""Ranked chunks become hits (pure): neighbours of one file merge."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from indexer.hits import Hit
+from indexer.records import Candidate
+
+_MERGED = 3  # chunks in one hit at most
+_WORTH_MERGING = 0.5  # of the group's best score
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    score: float
+    dense: float | None
+    lexical: float | None
+    candidate: Candidate
+
+
+def merged(ranked: Sequence[Ranked], limit: int) -> list[Hit]:
+    """Neighbouring chunks of one document become one hit, at the rank of the better one."""
+    groups: list[list[Ranked]] = []
+    for one in ranked:
+        group = next((group for group in groups if len(group) < _MERGED and _adjoins(group, one)), None)
+        if group is not None:
+            group.append(one)
+            group.sort(key=lambda member: member.candidate.chunk.ordinal)
+        elif len(groups) < limit:
+            groups.append([one])
+        else:
+            break
+    return [_hit(group) for group in groups]
+
+
+def apart(ranked: Sequence[Ranked], limit: int) -> list[Hit]:
+    """Each chunk a hit of its own, as `tandem eval` judges them."""
+    return [_hit([one]) for one in ranked[:limit]]
+
+
+def _adjoins(group: Sequence[Ranked], one: Ranked) -> bool:
+    """A neighbour that is worth reading by itself; a page stays a page, so that the citation is true."""
+    first, last, here = group[0].candidate, group[-1].candidate, one.candidate
+    return (
+        here.document == first.document
+        and here.chunk.page == first.chunk.page
+        and here.chunk.ordinal in (first.chunk.ordinal - 1, last.chunk.ordinal + 1)
+        and one.score >= _WORTH_MERGING * max(member.score for member in group)
+    )
+
+
+def _hit(group: Sequence[Ranked]) -> Hit:
+    """`group` in reading order."""
+    best = max(group, key=lambda one: one.score)
+    first, last = group[0].candidate.chunk, group[-1].candidate.chunk
+    document = best.candidate
+    return Hit(
+        path=document.path,
+        uri=Path(document.path).as_uri(),
+        score=round(best.score, 6),
+        text=_joined(group),
+        start_line=first.start_line,
+        end_line=last.end_line,
+        page=best.candidate.chunk.page,
+        heading=best.candidate.chunk.heading,
+        sha256=document.sha256,
+        modified=datetime.fromtimestamp(document.mtime_ns / 1e9, UTC).isoformat(timespec="seconds"),
+        dense_score=best.dense,
+        lexical_score=best.lexical,
+        document=str(document.document),
+    )
+
+
+def _joined(group: Sequence[Ranked]) -> str:
+    text, end = "", 0
+    for one in group:
+        chunk = one.candidate.chunk
+        if not text:
+            text = chunk.text
+        elif chunk.start < end:
+            text += chunk.text[end - chunk.start :]
+        else:
+            text += "\n" + chunk.text
+        end = chunk.end
+    return text
