@@ -31,10 +31,11 @@ _UNSPACED = (
     rf"\u3040-\u312f\u31f0-\u31ff{_HAN}{_HANGUL}"
 )
 # Signs that say how a letter is read, which most writers leave out: stress, Hebrew and Arabic points, variants.
-_OPTIONAL = re.compile(
-    r"[\u0300-\u036f\u0483-\u0487\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u0640\u064b-\u065f"
-    r"\u0670\u06d6-\u06dc\ufe00-\ufe0f\U000e0100-\U000e01ef]+"
+_OPTIONAL_SIGNS = (
+    r"\u0300-\u036f\u0483-\u0487\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u0640\u064b-\u065f"
+    r"\u0670\u06d6-\u06dc\ufe00-\ufe0f\U000e0100-\U000e01ef"
 )
+_OPTIONAL = re.compile(f"[{_OPTIONAL_SIGNS}]+")
 
 
 def _marks() -> str:
@@ -44,6 +45,7 @@ def _marks() -> str:
 
 
 _MARKS = _marks()
+_JOINING = rf"{_OPTIONAL_SIGNS}{_MARKS}\u1160-\u11ff\uff9e\uff9f"
 _ASCII_WORD = re.compile(r"\w+")
 # Khmer's and Burmese's joiner takes the next consonant into the letter.
 _LETTER = rf"\w(?:[{_MARKS}]|(?<=[\u17d2\u1039])\w)*"
@@ -52,6 +54,8 @@ _LETTERS = re.compile(_LETTER)
 _UNSPACED_RUN = re.compile(rf"[{_UNSPACED}]")
 _HAN_LETTER = re.compile(rf"[{_HAN}]")
 _HANGUL_LETTER = re.compile(rf"[{_HANGUL}]")
+# What normalising may make one character of: a letter with its marks, a syllable of Hangul letters.
+_CLUSTER = re.compile(rf"[\x00-\x7f]+(?![{_JOINING}])|.[{_JOINING}]*", re.DOTALL)
 _STOP_WORDS = frozenset(
     "a about above after again against all am an and any are as at be because been before being below between both "
     "but by can did do does doing down during each few for from further had has have having he her here hers herself "
@@ -82,10 +86,19 @@ def terms(text: str) -> NDArray[np.uint32]:
     found: list[int] = []
     for word in _words(text):
         if _UNSPACED_RUN.match(word):
-            found.extend(zlib.crc32(part.encode()) for part in _parts(word))
+            found.extend(zlib.crc32(part.encode()) for _, part in _parts(word))
         elif (term := _term(word)) is not None:
             found.append(term)
     return np.array(found, np.uint32)
+
+
+def spans(text: str) -> Iterator[tuple[int, int, int]]:
+    """The same terms with the characters of `text` that each is made of: (start, end, term)."""
+    plain, starts, ends = _traced(text)
+    for word in (_ASCII_WORD if plain.isascii() else _WORD).finditer(plain):
+        at = word.start()
+        for start, length, term in _placed(word[0]):
+            yield starts[at + start], ends[at + start + length - 1], term
 
 
 def _words(text: str) -> list[str]:
@@ -94,17 +107,45 @@ def _words(text: str) -> list[str]:
     return _WORD.findall(_OPTIONAL.sub("", unicodedata.normalize("NFKC", text).lower()))
 
 
-def _parts(run: str) -> Iterator[str]:
-    """The pairs of neighbouring letters, and those single letters that can be words: 猫, ดี, 책을."""
+def _traced(text: str) -> tuple[str, Sequence[int], Sequence[int]]:
+    """`text` as `_words` looks at it, and where in `text` each of its characters begins and ends."""
+    if text.isascii():
+        return text.lower(), range(len(text)), range(1, len(text) + 1)
+    plain, starts, ends = "", list[int](), list[int]()
+    for cluster in _CLUSTER.finditer(text):
+        if cluster[0].isascii():
+            piece, (start, end) = cluster[0], cluster.span()
+            starts.extend(range(start, end))
+            ends.extend(range(start + 1, end + 1))
+        else:
+            piece = _OPTIONAL.sub("", unicodedata.normalize("NFKC", cluster[0]))
+            piece = piece if len(piece.lower()) == len(piece) else _OPTIONAL.sub("", piece.lower())
+            starts.extend([cluster.start()] * len(piece))
+            ends.extend([cluster.end()] * len(piece))
+        plain += piece
+    return plain.lower(), starts, ends
+
+
+def _placed(word: str) -> list[tuple[int, int, int]]:
+    """(where it begins in `word`, its length, its term)."""
+    if _UNSPACED_RUN.match(word):
+        return [(at, len(part), zlib.crc32(part.encode())) for at, part in _parts(word)]
+    return [] if (term := _term(word)) is None else [(0, len(word), term)]
+
+
+def _parts(run: str) -> Iterator[tuple[int, str]]:
+    """The pairs of neighbouring letters, and those single letters that can be words (猫, ดี, 책을), and where each
+    begins."""
     letters = _LETTERS.findall(run)
-    before = ""
+    before, at = "", 0
     for letter, after in zip_longest(letters, letters[1:]):
         begins_word = _HANGUL_LETTER.match(letter) and not _HANGUL_LETTER.match(before)
         if begins_word or len(letter) > 1 or _HAN_LETTER.match(letter) or len(letters) == 1:
-            yield letter
+            yield at, letter
         if after:
-            yield letter + after
+            yield at, letter + after
         before = letter
+        at += len(letter)
 
 
 def pack(document: NDArray[np.uint32]) -> bytes:

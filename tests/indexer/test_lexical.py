@@ -1,4 +1,6 @@
 import math
+import random
+import unicodedata
 import zlib
 from collections import Counter
 
@@ -158,3 +160,36 @@ def test_repetition_saturates_and_length_is_charged() -> None:
 def test_a_query_counts_each_word_once() -> None:
     sparse = lexical.query_vector(lexical.terms("pump pump gasket"))
     assert (len(sparse.indices), np.unique(sparse.values).tolist()) == (2, [1.0])
+
+
+SCRIPTS = (
+    *(
+        "The lantern's GUI_x2 hangs, twice. ",
+        "Straße Café Cafe\u0301 ÉCOLE ﬁve ½ ㎏ № ",
+        "ΟΔΟΣ ὁδός İstanbul İ ",
+        "ёлка ЁЛКА ",
+    ),
+    *(
+        "灯笼挂在谷仓里",
+        "図書館のﾊﾟｿｺﾝは",
+        "か\u3099き\u3099",
+        "어제 학교에서 ",
+        unicodedata.normalize("NFD", "책을 빌렸다 "),
+    ),
+    *("ห้องสมุดดี", "ទីក្រុងភ្នំពេញ ", "কো\u09c7\u09be हिन्दी ", "שָׁלוֹם ", "مُحَمَّد ", "𠮷野家 ", "n\u0303 \u0301x", "👩‍👩‍👧 "),
+)
+
+
+def test_each_term_is_where_it_says_in_whatever_script() -> None:
+    for text in SCRIPTS:
+        for start, end, term in lexical.spans(text):
+            assert term in lexical.terms(text[start:end]), ascii(text[start:end])
+    marked = "Cafe\u0301 CAFÉS, GUI_x2"
+    assert [marked[start:end] for start, end, _ in lexical.spans(marked)] == ["Cafe\u0301", "CAFÉS", "GUI_x2"]
+
+
+def test_terms_with_and_without_their_places_are_the_same() -> None:
+    chance = random.Random(5)
+    letters = "".join(SCRIPTS)
+    for text in (*SCRIPTS, *("".join(chance.choices(letters, k=40)) for _ in range(300))):
+        assert [term for _, _, term in lexical.spans(text)] == lexical.terms(text).tolist(), ascii(text)
