@@ -28,7 +28,7 @@ from indexer.embed import onnx
 from indexer.embed.onnx import OnnxEmbedder
 from indexer.pipeline import CHUNK_TOKENS, OVERLAP_TOKENS
 from indexer.read import read
-from indexer.records import vector_key
+from indexer.records import searched, vector_key
 from indexer.sandbox import LIMITS
 from indexer.store.edge import open_edge
 from observability.traces import Off
@@ -95,7 +95,7 @@ async def fill(settings: Settings, embedder: OnnxEmbedder, folder: Path, paths: 
         reading = read(str(path), str(embedder.tokenizer_file), CHUNK_TOKENS, OVERLAP_TOKENS, LIMITS.file_bytes)
         vectors = rng.standard_normal((len(reading.chunks), embedder.dimensions)).astype(np.float32)
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        keys = [vector_key(chunk.text) for chunk in reading.chunks]
+        keys = [vector_key(searched(chunk.context, chunk.text)) for chunk in reading.chunks]
         catalog.keep_vectors(embedder.signature, dict(zip(keys, vectors, strict=True)))
         total += len(keys)
     catalog.close()

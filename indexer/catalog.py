@@ -364,7 +364,7 @@ class Catalog:
 
 _CANDIDATE = (
     "d.id, d.path, d.sha256, d.mtime_ns, c.id, c.ordinal, c.text, c.start, c.end, c.start_line, c.end_line, c.page, "
-    "c.heading, c.terms, c.vector FROM chunks c JOIN documents d ON d.id = c.document"
+    "c.heading, c.terms, c.vector, c.context FROM chunks c JOIN documents d ON d.id = c.document"
 )
 # At or beneath a path, by comparison: LIKE has wildcards, and case of its own.
 _BENEATH = "(path = ? OR (path > ? AND path < ?))"
@@ -393,10 +393,13 @@ def _insert(db: sqlite3.Connection, record: Record, now: float) -> None:
         (*values, state, record.reason, record.title, now, record.read_at, 0),
     )
     rows = [
-        (c.id, document, c.ordinal, c.start, c.end, c.start_line, c.end_line, c.page, c.heading, c.text, c.terms, c.key)
+        (
+            *(c.id, document, c.ordinal, c.start, c.end, c.start_line, c.end_line, c.page, c.heading),
+            *(c.text, c.terms, c.key, c.context),
+        )
         for c in record.chunks
     ]
-    db.executemany(f"INSERT INTO chunks VALUES ({_marks(range(12))})", rows)
+    db.executemany(f"INSERT INTO chunks VALUES ({_marks(range(13))})", rows)
 
 
 def _marks(values: Collection[object]) -> str:

@@ -35,7 +35,8 @@ _NO_BODY = " \t\r\n=-"
 class Chunk:
     """`text` is the document's text from `start` to `end`. Lines and pages count from 1, lines inclusive.
 
-    `heading`: the path "A > B" of the section in which the chunk starts.
+    `heading`: the path "A > B" of the section in which the chunk starts. `context`: what stands further up and is
+    needed to understand the text; it is searched with it, and is no part of it.
     """
 
     text: str
@@ -45,6 +46,7 @@ class Chunk:
     end_line: int | None
     page: int | None
     heading: str | None
+    context: str = ""
 
 
 Offsets = Callable[[str], Sequence[tuple[int, int]]]

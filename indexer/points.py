@@ -8,7 +8,7 @@ import numpy as np
 
 from indexer import lexical
 from indexer.embed import TextsRefused, Vectors
-from indexer.records import ChunkRow
+from indexer.records import ChunkRow, searched
 from indexer.search import Index
 from indexer.store import Point
 
@@ -27,7 +27,7 @@ async def upsert(index: Index, chunks: Sequence[Placed]) -> tuple[int, dict[byte
 
     Raises EmbedderAway, EmbedderUnusable, StoreAway: the vectors made until then are kept.
     """
-    wanted = {chunk.key: chunk.text for _, chunk in chunks}
+    wanted = {chunk.key: searched(chunk.context, chunk.text) for _, chunk in chunks}
     vectors = await anyio.to_thread.run_sync(index.catalog.vectors, index.embedder.signature, wanted)
     missing = {key: text for key, text in wanted.items() if key not in vectors}
     made, refused = await _embedded(index, missing) if missing else ({}, {})

@@ -17,6 +17,7 @@ from indexer import lexical
 from indexer.chunk import Chunk, chunk
 from indexer.offsets import offsets
 from indexer.parse import Kind, Unreadable, parse, refuse
+from indexer.records import searched
 
 __all__ = ["MAX_CHARACTERS", "MAX_CHUNKS", "Moved", "ReadChunk", "Reading", "Secret", "Unreadable", "read"]
 
@@ -48,7 +49,7 @@ class Secret(Unreadable):
 
 
 class ReadChunk(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A chunk as `indexer.chunk` gives it; `terms` as `indexer.lexical.pack` does."""
+    """A chunk as `indexer.chunk` gives it; `terms` as `indexer.lexical.pack` does, of context and text."""
 
     text: str
     start: int
@@ -57,6 +58,7 @@ class ReadChunk(msgspec.Struct, frozen=True, array_like=True, gc=False):
     end_line: int | None
     page: int | None
     heading: str | None
+    context: str
     terms: bytes
 
 
@@ -128,7 +130,8 @@ def _read_chunk(found: Chunk) -> ReadChunk:
         found.end_line,
         found.page,
         found.heading,
-        lexical.pack(lexical.terms(found.text)),
+        found.context,
+        lexical.pack(lexical.terms(searched(found.context, found.text))),
     )
 
 

@@ -1,7 +1,7 @@
 """The rows of the catalog, and the numbers by which documents, chunks and vectors are known.
 
 A point's id = hash(path, text, occurrence): equal text in two files stays two points. A vector's key = hash(text), kept
-for each model: a rename or a copy embeds nothing.
+for each model: a rename or a copy embeds nothing. The text of both is what is searched, a chunk's context with it.
 """
 
 import hashlib
@@ -46,6 +46,7 @@ class ChunkRow:
     heading: str | None
     terms: bytes
     key: bytes
+    context: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,11 @@ class Generation:
 
 
 COMPLETE = 2**63 - 1  # above every chunk's id
+
+
+def searched(context: str, text: str) -> str:
+    """What is embedded and cut into terms for a chunk."""
+    return f"{context}\n{text}" if context else text
 
 
 def chunk_id(path: str, text: str, occurrence: int) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from indexer.read import Reading
-from indexer.records import ChunkRow, Known, Record, Stat, chunk_id, vector_key
+from indexer.records import ChunkRow, Known, Record, Stat, chunk_id, searched, vector_key
 from indexer.sandbox import NoReader
 from indexer.scan import Seen, beneath
 
@@ -85,10 +85,11 @@ def record(item: FileRead | FileFailed) -> Record:
     reading, seen = item.reading, dict[str, int]()
     rows: list[ChunkRow] = []
     for ordinal, chunk in enumerate(reading.chunks):
-        occurrence = seen[chunk.text] = seen.get(chunk.text, -1) + 1
+        text = searched(chunk.context, chunk.text)
+        occurrence = seen[text] = seen.get(text, -1) + 1
         rows.append(
             ChunkRow(
-                id=chunk_id(item.path, chunk.text, occurrence),
+                id=chunk_id(item.path, text, occurrence),
                 ordinal=ordinal,
                 text=chunk.text,
                 start=chunk.start,
@@ -98,7 +99,8 @@ def record(item: FileRead | FileFailed) -> Record:
                 page=chunk.page,
                 heading=chunk.heading,
                 terms=chunk.terms,
-                key=vector_key(chunk.text),
+                key=vector_key(text),
+                context=chunk.context,
             )
         )
     return Record(item.path, stat_of(reading), reading.sha256, reading.title, rows, item.at)

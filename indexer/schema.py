@@ -11,7 +11,7 @@ from pathlib import Path
 
 from indexer.records import vector_key
 
-SCHEMA = 3
+SCHEMA = 4
 _TABLES = """
 CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS roots(path TEXT PRIMARY KEY, device TEXT) WITHOUT ROWID;
@@ -27,7 +27,8 @@ CREATE INDEX IF NOT EXISTS told_documents ON documents(path, state, reason) WHER
 CREATE TABLE IF NOT EXISTS chunks(
     id INTEGER PRIMARY KEY, document INTEGER NOT NULL REFERENCES documents(id) ON DELETE CASCADE,
     ordinal INTEGER NOT NULL, start INTEGER NOT NULL, end INTEGER NOT NULL, start_line INTEGER, end_line INTEGER,
-    page INTEGER, heading TEXT, text TEXT NOT NULL, terms BLOB NOT NULL, vector BLOB NOT NULL);
+    page INTEGER, heading TEXT, text TEXT NOT NULL, terms BLOB NOT NULL, vector BLOB NOT NULL,
+    context TEXT NOT NULL DEFAULT '');
 CREATE UNIQUE INDEX IF NOT EXISTS chunks_in_order ON chunks(document, ordinal);
 CREATE INDEX IF NOT EXISTS chunks_by_vector ON chunks(vector);
 CREATE TABLE IF NOT EXISTS models(id INTEGER PRIMARY KEY, signature TEXT NOT NULL UNIQUE);
@@ -103,4 +104,8 @@ def _from_2(_db: sqlite3.Connection) -> None:
     """Indexes are new: the tables' own statements make them."""
 
 
-_STEPS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _from_1, 2: _from_2}
+def _from_3(db: sqlite3.Connection) -> None:
+    db.execute("ALTER TABLE chunks ADD COLUMN context TEXT NOT NULL DEFAULT ''")
+
+
+_STEPS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _from_1, 2: _from_2, 3: _from_3}

@@ -13,11 +13,11 @@ from qdrant_edge import ScrollRequest
 
 from indexer import lexical
 from indexer.embed import Vectors
-from indexer.records import chunk_id, document_id, vector_key
+from indexer.records import chunk_id, document_id, searched, vector_key
 from indexer.store import edge
 from tests.indexer.embedders import WordEmbedder
 
-_CHUNK = "id, ordinal, start, end, start_line, end_line, page, heading, text, terms, vector"
+_CHUNK = "id, ordinal, start, end, start_line, end_line, page, heading, text, context, terms, vector"
 _NEAR = 0.999  # the store's vectors are coarse
 
 
@@ -74,7 +74,8 @@ def lies(found: Holdings) -> Iterator[str]:
     """What is recorded and cannot be found: this may never be, at no moment of a kill."""
     embedder = WordEmbedder()
     for document in found.documents.values():
-        for id_, *_, text, terms, key in document.chunks:
+        for id_, *_, text, context, terms, key in document.chunks:
+            text = searched(context, text)
             point = found.points.get(id_)
             if not point:
                 yield f"{document.path!r} is recorded with a chunk that the store does not have: {text[:40]!r}"
@@ -153,7 +154,8 @@ def _misnamed(document: Document) -> Iterator[str]:
     if document.id != document_id(document.path):
         yield f"{document.path!r} goes by another path's number"
     seen = Counter[str]()
-    for id_, *_, text, _, _ in document.chunks:
+    for id_, *_, text, context, _, _ in document.chunks:
+        text = searched(context, text)
         if id_ != chunk_id(document.path, text, seen[text]):
             yield f"{document.path!r} has a chunk under another's number: {text[:40]!r}"
         seen[text] += 1

@@ -6,6 +6,7 @@ import os
 import sqlite3
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +83,26 @@ def test_a_catalog_of_the_first_version_is_brought_up_to_date_with_its_vectors_a
     kept.close()
     again = Catalog(file)
     assert again.counts() == (1, 1)
+    again.close()
+
+
+def test_a_catalog_of_the_version_before_context_keeps_its_chunks(tmp_path: Path) -> None:
+    file = tmp_path / "catalog.sqlite3"
+    catalog = Catalog(file)
+    catalog.record([record("/a.txt", "The lantern")], 1.0)
+    catalog.close()
+    with sqlite3.connect(file) as db:
+        db.execute("ALTER TABLE chunks DROP COLUMN context")
+        db.execute("PRAGMA user_version = 3")
+    db.close()
+    again = Catalog(file)
+    told = replace(record("/b.csv", "kiln,12").chunks[0], context="name,price")
+    again.record([replace(record("/b.csv", "kiln,12"), chunks=[told])], 2.0)
+    found = again.candidates([chunk_id("/a.txt", "The lantern", 0), told.id])
+    assert {(one.chunk.text, one.chunk.context) for one in found.values()} == {
+        ("The lantern", ""),
+        ("kiln,12", "name,price"),
+    }
     again.close()
 
 

@@ -64,7 +64,7 @@ def test_a_file_is_read_into_chunks_with_their_terms(tmp_path: Path, tokenizer_f
 
 def test_a_read_chunk_has_all_that_a_chunk_has_and_survives_the_way_to_another_process() -> None:
     assert list(ReadChunk.__struct_fields__) == [*(field.name for field in fields(Chunk)), "terms"]
-    reading = Reading("ab", 1, 2, 3, 4, None, "text", [ReadChunk("a", 0, 1, 1, 1, None, None, b"")])
+    reading = Reading("ab", 1, 2, 3, 4, None, "text", [ReadChunk("a", 0, 1, 1, 1, None, None, "", b"")])
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(reading), type=Reading) == reading
 
 
