@@ -9,7 +9,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import zip_longest
 from typing import Any
 
@@ -17,7 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from py_rust_stemmers import SnowballStemmer  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType]
 
-VERSION = 3
+from indexer.language import ENGLISH
+
+VERSION = 4
 K1 = 1.2
 B = 0.75
 # Above the usual count (about 100 terms a chunk once stop words are gone): long chunks are forgiven a little.
@@ -46,10 +48,11 @@ def _marks() -> str:
 
 _MARKS = _marks()
 _JOINING = rf"{_OPTIONAL_SIGNS}{_MARKS}\u1160-\u11ff\uff9e\uff9f"
-_ASCII_WORD = re.compile(r"\w+")
+_NUMBER = r"\d{1,3}(?:,\d{3})+(?!\d)"
+_ASCII_WORD = re.compile(rf"{_NUMBER}|\w+")
 # Khmer's and Burmese's joiner takes the next consonant into the letter.
 _LETTER = rf"\w(?:[{_MARKS}]|(?<=[\u17d2\u1039])\w)*"
-_WORD = re.compile(rf"(?:(?=[{_UNSPACED}]){_LETTER})+|[^\W{_UNSPACED}](?:[^\W{_UNSPACED}]|[{_MARKS}])*")
+_WORD = re.compile(rf"{_NUMBER}|(?:(?=[{_UNSPACED}]){_LETTER})+|[^\W{_UNSPACED}](?:[^\W{_UNSPACED}]|[{_MARKS}])*")
 _LETTERS = re.compile(_LETTER)
 _UNSPACED_RUN = re.compile(rf"[{_UNSPACED}]")
 _HAN_LETTER = re.compile(rf"[{_HAN}]")
@@ -64,7 +67,15 @@ _STOP_WORDS = frozenset(
     "then there these they this those through to too under until up very was we were what when where which while who "
     "whom why will with you your yours yourself yourselves".split()
 )
-_stemmer: Any = SnowballStemmer("english")  # pyright: ignore[reportUnknownVariableType]
+# Latin and Greek letters that bear an accent.
+_ACCENTED = re.compile("[\u00c0-\u024f\u0370-\u03ff\u1e00-\u1fff]")
+_NAME_PART = re.compile(
+    r"(?=[^_]*[^_\x00-\x7f])[^_]+|[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+(?:\d+[a-z]*)*"
+    r"|[A-Z]+(?:\d+(?:[A-Z]+(?![a-z]))?)*|\d+[A-Za-z]*"
+)
+_PLAIN = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|[\d,]+")
+# covid19 and FY2019 are written apart as well; h1n1 and mp3 are not.
+_NUMBERED = re.compile(r"(?=\w{4})([A-Za-z]{2,})(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,41 +87,69 @@ class Sparse:
 
 
 @lru_cache(maxsize=200_000)
-def _term(word: str) -> int | None:
+def _term(word: str, language: str) -> int | None:
     """The hash of a lower-case word's stem; none for a stop word."""
-    return None if word in _STOP_WORDS else zlib.crc32(_stemmer.stem_word(word).encode())
+    if word in _STOP_WORDS:
+        return None
+    # English writes accents or leaves them out; in other languages they tell its stemmer something.
+    stem = _stemmer(language).stem_word(_unaccented(word) if language == ENGLISH else word)
+    return zlib.crc32(_unaccented(stem).encode())
 
 
-def terms(text: str) -> NDArray[np.uint32]:
-    """The term hashes of a text, in reading order, stop words left out."""
+@cache
+def _stemmer(language: str) -> Any:
+    return SnowballStemmer(language)  # pyright: ignore[reportUnknownVariableType]
+
+
+def _unaccented(word: str) -> str:
+    """Müller and Muller, résumé and resume are one word. Other alphabets keep theirs: й is no и."""
+    if word.isascii() or not _ACCENTED.search(word):
+        return word
+    plain = (unicodedata.normalize("NFD", letter)[0] if _ACCENTED.match(letter) else letter for letter in word)
+    return "".join(plain).replace("ß", "ss")
+
+
+def terms(text: str, language: str = ENGLISH) -> NDArray[np.uint32]:
+    """The term hashes of a text, in reading order, stop words left out. An identifier (getUserName, max_size, FY2019)
+    is followed by its parts; a number is one term however its thousands are set apart.
+
+    `language`: one of `LANGUAGES`, by whose rules words are stemmed.
+    """
     found: list[int] = []
     for word in _words(text):
         if _UNSPACED_RUN.match(word):
-            found.extend(zlib.crc32(part.encode()) for _, part in _parts(word))
-        elif (term := _term(word)) is not None:
-            found.append(term)
+            found.extend(zlib.crc32(part.lower().encode()) for _, part in _parts(word))
+        else:
+            found.extend(_terms_of(word, language))
     return np.array(found, np.uint32)
 
 
-def spans(text: str) -> Iterator[tuple[int, int, int]]:
-    """The same terms with the characters of `text` that each is made of: (start, end, term)."""
+def asked(text: str, languages: Sequence[str] = (ENGLISH,)) -> list[tuple[int, ...]]:
+    """The words of a query, each as the terms that it may have become: one for each language of the index in which
+    its stem is another. In reading order, and as often as they stand there."""
+    read = [terms(text, language).tolist() for language in languages]
+    return [tuple(dict.fromkeys(forms)) for forms in zip(*read, strict=True)]
+
+
+def spans(text: str, language: str = ENGLISH) -> Iterator[tuple[int, int, int]]:
+    """The same terms as `terms` with the characters of `text` that each is made of: (start, end, term)."""
     plain, starts, ends = _traced(text)
     for word in (_ASCII_WORD if plain.isascii() else _WORD).finditer(plain):
         at = word.start()
-        for start, length, term in _placed(word[0]):
+        for start, length, term in _placed(word[0], language):
             yield starts[at + start], ends[at + start + length - 1], term
 
 
 def _words(text: str) -> list[str]:
     if text.isascii():
-        return _ASCII_WORD.findall(text.lower())
-    return _WORD.findall(_OPTIONAL.sub("", unicodedata.normalize("NFKC", text).lower()))
+        return _ASCII_WORD.findall(text)
+    return _WORD.findall(_OPTIONAL.sub("", unicodedata.normalize("NFKC", text)))
 
 
 def _traced(text: str) -> tuple[str, Sequence[int], Sequence[int]]:
     """`text` as `_words` looks at it, and where in `text` each of its characters begins and ends."""
     if text.isascii():
-        return text.lower(), range(len(text)), range(1, len(text) + 1)
+        return text, range(len(text)), range(1, len(text) + 1)
     plain, starts, ends = "", list[int](), list[int]()
     for cluster in _CLUSTER.finditer(text):
         if cluster[0].isascii():
@@ -119,18 +158,40 @@ def _traced(text: str) -> tuple[str, Sequence[int], Sequence[int]]:
             ends.extend(range(start + 1, end + 1))
         else:
             piece = _OPTIONAL.sub("", unicodedata.normalize("NFKC", cluster[0]))
-            piece = piece if len(piece.lower()) == len(piece) else _OPTIONAL.sub("", piece.lower())
             starts.extend([cluster.start()] * len(piece))
             ends.extend([cluster.end()] * len(piece))
         plain += piece
-    return plain.lower(), starts, ends
+    return plain, starts, ends
 
 
-def _placed(word: str) -> list[tuple[int, int, int]]:
+@lru_cache(maxsize=200_000)
+def _terms_of(word: str, language: str) -> tuple[int, ...]:
+    return tuple(term for _, _, term in _placed(word, language))
+
+
+def _placed(word: str, language: str) -> list[tuple[int, int, int]]:
     """(where it begins in `word`, its length, its term)."""
     if _UNSPACED_RUN.match(word):
-        return [(at, len(part), zlib.crc32(part.encode())) for at, part in _parts(word)]
-    return [] if (term := _term(word)) is None else [(0, len(word), term)]
+        return [(at, len(part), zlib.crc32(part.lower().encode())) for at, part in _parts(word)]
+    found = [(0, len(word), _term(_lower(word).replace(",", ""), language))]
+    if "_" in word or (word.isascii() and not _PLAIN.fullmatch(word)):
+        found += [(at, len(part), _term(_lower(part), language)) for at, part in _named(word)]
+    return [(at, length, term) for at, length, term in found if term is not None]
+
+
+def _lower(word: str) -> str:
+    return _OPTIONAL.sub("", word.lower())  # of İ more than a letter is left
+
+
+def _named(word: str) -> Iterator[tuple[int, str]]:
+    """The parts of an identifier, and where each begins; none of a word that has only one."""
+    parts = [(part.start(), part[0]) for part in _NAME_PART.finditer(word)]
+    if len(parts) > 1:
+        yield from parts
+    for at, part in parts:
+        if numbered := _NUMBERED.fullmatch(part):
+            yield at, numbered[1]
+            yield at + len(numbered[1]), numbered[2]
 
 
 def _parts(run: str) -> Iterator[tuple[int, str]]:

@@ -73,11 +73,50 @@ def test_signs_that_follow_an_emoji_or_digit_are_no_words() -> None:
     assert lexical.terms("1\ufe0f\u20e3 ❤\ufe0f").tolist() == lexical.terms("1").tolist()
 
 
-def test_text_in_latin_letters_has_the_terms_it_always_had() -> None:
-    text = "Naïve co_op's RÉSUMÉ: ﬁne ½ of x² Straße, e\u0301te\u0301 2.5-fold — don’t"
-    words = "naïve co_op s résumé fine 1 2 x2 straße été 2 5 fold don t".split()
+def _stems(words: str) -> list[int]:
     stems = SnowballStemmer("english")
-    assert lexical.terms(text).tolist() == [zlib.crc32(stems.stem_word(word).encode()) for word in words]
+    return [zlib.crc32(stems.stem_word(word).encode()) for word in words.split()]
+
+
+def test_text_in_latin_letters_has_the_terms_of_its_words_without_accents() -> None:
+    text = "Naïve RÉSUMÉ: ﬁne ½ of x² Straße, e\u0301te\u0301 2.5-fold — don’t"
+    assert lexical.terms(text).tolist() == _stems("naive resume fine 1 2 x2 strasse ete 2 5 fold don t")
+
+
+@pytest.mark.parametrize(
+    ("identifier", "words"),
+    [
+        ("getUserName", "getusername get user name"),
+        ("HTTPServer", "httpserver http server"),
+        ("max_batch_size", "max_batch_size max batch size"),
+        ("__init__", "__init__"),
+        ("covid19", "covid19 covid 19"),
+        ("FY2019", "fy2019 fy 2019"),
+        ("3M_2018_10K", "3m_2018_10k 3m 2018 10k"),
+        ("utf8Decode", "utf8decode utf8 utf 8 decode"),
+        ("naïve_bayes", "naive_bayes naive bayes"),
+        ("h1n1", "h1n1"),
+        ("McKinley", "mckinley mc kinley"),
+        ("1,234,567", "1234567"),
+        ("1,23", "1 23"),
+        ("os.path", "os path"),
+    ],
+)
+def test_an_identifier_is_found_whole_and_by_its_parts(identifier: str, words: str) -> None:
+    assert lexical.terms(identifier).tolist() == _stems(words)
+
+
+def test_a_word_is_stemmed_by_the_rules_of_its_language() -> None:
+    asked = dict.fromkeys(lexical.asked("Kündigungen der Mieter", ["english", "german"]))
+    german = lexical.terms("Die Kündigung eines Mieters", "german").tolist()
+    assert [any(form in german for form in forms) for forms in asked] == [True, False, True]
+    alone = lexical.asked("Kündigungen Mieter")
+    assert not any(form in german for form in alone[0])
+
+
+def test_who_leaves_the_accents_out_finds_the_word() -> None:
+    assert lexical.terms("Muller", "german").tolist() == lexical.terms("Müller", "german").tolist()
+    assert lexical.terms("й").tolist() != lexical.terms("и").tolist()
 
 
 NOTES = [
