@@ -78,6 +78,10 @@ _PLAIN = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|[\d,]+")
 _NUMBERED = re.compile(r"(?=\w{4})([A-Za-z]{2,})(\d+)")
 
 
+Forms = tuple[int, ...]
+"""A word of a query, as the terms that it may have become."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sparse:
     """A sparse vector: `indices` are distinct 32-bit term hashes, `values` their weights."""
@@ -124,9 +128,9 @@ def terms(text: str, language: str = ENGLISH) -> NDArray[np.uint32]:
     return np.array(found, np.uint32)
 
 
-def asked(text: str, languages: Sequence[str] = (ENGLISH,)) -> list[tuple[int, ...]]:
-    """The words of a query, each as the terms that it may have become: one for each language of the index in which
-    its stem is another. In reading order, and as often as they stand there."""
+def asked(text: str, languages: Sequence[str] = (ENGLISH,)) -> list[Forms]:
+    """The words of a query in reading order, as often as they stand there. Each has a form for each language of the
+    index in which its stem is another."""
     read = [terms(text, language).tolist() for language in languages]
     return [tuple(dict.fromkeys(forms)) for forms in zip(*read, strict=True)]
 
@@ -186,9 +190,9 @@ def _lower(word: str) -> str:
 def _named(word: str) -> Iterator[tuple[int, str]]:
     """The parts of an identifier, and where each begins; none of a word that has only one."""
     parts = [(part.start(), part[0]) for part in _NAME_PART.finditer(word)]
-    if len(parts) > 1:
-        yield from parts
     for at, part in parts:
+        if len(parts) > 1:
+            yield at, part
         if numbered := _NUMBERED.fullmatch(part):
             yield at, numbered[1]
             yield at + len(numbered[1]), numbered[2]
