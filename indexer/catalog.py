@@ -8,6 +8,7 @@ deleted at the next start. One connection writes, under a lock; each thread read
 import shutil
 import sqlite3
 import threading
+from collections import Counter
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,8 +17,9 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 
 from indexer.embed import Vectors
+from indexer.language import ENGLISH
 from indexer.records import COMPLETE, Candidate, ChunkRow, Generation, Known, Listed, Record, Stat, document_id
-from indexer.schema import prepare
+from indexer.schema import held, prepare
 from indexer.store import StoreAway, StoreUnusable
 
 _Value = TypeVar("_Value")
@@ -148,8 +150,7 @@ class Catalog:
             else:
                 db.execute(f"DELETE FROM forgotten WHERE {_BENEATH}", _beneath(path))
             db.execute(f"DELETE FROM left_out WHERE {_BENEATH}", _beneath(path))
-            for one in gone:
-                _forget(db, one)
+            _count(db, _forget(db, gone))
         return gone
 
     def left_out(self) -> list[tuple[str, str]]:
@@ -201,14 +202,26 @@ class Catalog:
         """The documents that wait to be read again."""
         return [path for (path,) in self._rows("SELECT path FROM documents WHERE stale")]
 
-    def paths(self) -> list[tuple[int, str]]:
-        """(id, path) of every document."""
-        return self._rows("SELECT id, path FROM documents")
+    def files(self) -> list[tuple[int, str, int]]:
+        """(id, path, when it was modified in nanoseconds since the epoch) of every document."""
+        return self._rows("SELECT id, path, mtime_ns FROM documents")
+
+    def version(self) -> int:
+        """Another one after each change; to be compared in one thread only."""
+        return self._rows("PRAGMA data_version")[0][0]
 
     def standing(self, ids: Sequence[int]) -> list[int]:
         """Those of `ids` that are chunks now."""
         query = f"SELECT id FROM chunks WHERE id IN ({_marks(ids)})"
         return [id_ for (id_,) in self._rows(query, list(ids))]
+
+    def frequencies(self, terms: Collection[int]) -> dict[int, int]:
+        """How many chunks hold each of `terms`; those that none holds are left out."""
+        return dict(self._rows(f"SELECT term, chunks FROM frequencies WHERE term IN ({_marks(terms)})", list(terms)))
+
+    def languages(self) -> list[str]:
+        """Those that documents have been written in since this index began, English always among them."""
+        return sorted({ENGLISH, *(self.meta("languages") or "").split()})
 
     def candidates(self, ids: Sequence[int]) -> dict[int, Candidate]:
         """The chunks among `ids` that still stand; the order is the caller's to keep."""
@@ -272,9 +285,12 @@ class Catalog:
     def record(self, records: Sequence[Record], now: float) -> None:
         """Documents whose points the store has flushed become visible; what they replace becomes doubtful."""
         with self._transaction() as db:
+            counts = _forget(db, [record.path for record in records])
             for record in records:
-                _forget(db, record.path)
                 _insert(db, record, now)
+                counts.update(held((chunk.terms, chunk.fields) for chunk in record.chunks))
+            _count(db, counts)
+            _speak(db, {record.language for record in records})
 
     def touch(self, stats: Mapping[str, tuple[Stat, float]]) -> None:
         """The same content under a new time stamp: path -> (what it is now, when it was read)."""
@@ -285,8 +301,7 @@ class Catalog:
     def forget(self, paths: Iterable[str]) -> None:
         """Deleted documents: invisible from here on; their points become doubtful."""
         with self._transaction() as db:
-            for path in paths:
-                _forget(db, path)
+            _count(db, _forget(db, paths))
 
     def make_stale(self, beneath: str | None = None) -> int:
         """The documents (at and beneath a path) are to be read again; they stay visible until then. How many."""
@@ -364,7 +379,7 @@ class Catalog:
 
 _CANDIDATE = (
     "d.id, d.path, d.sha256, d.mtime_ns, c.id, c.ordinal, c.text, c.start, c.end, c.start_line, c.end_line, c.page, "
-    "c.heading, c.terms, c.vector, c.context FROM chunks c JOIN documents d ON d.id = c.document"
+    "c.heading, c.terms, c.vector, c.context, c.fields FROM chunks c JOIN documents d ON d.id = c.document"
 )
 # At or beneath a path, by comparison: LIKE has wildcards, and case of its own.
 _BENEATH = "(path = ? OR (path > ? AND path < ?))"
@@ -379,9 +394,30 @@ def _candidate(row: Sequence[Any]) -> Candidate:
     return Candidate(row[0], row[1], row[2], row[3], ChunkRow(*row[4:]))
 
 
-def _forget(db: sqlite3.Connection, path: str) -> None:
-    db.execute("INSERT OR IGNORE INTO doubtful SELECT id FROM chunks WHERE document = ?", (document_id(path),))
-    db.execute("DELETE FROM documents WHERE path = ?", (path,))
+def _forget(db: sqlite3.Connection, paths: Iterable[str]) -> Counter[int]:
+    """Returns by term how many chunks fewer hold it."""
+    gone = Counter[int]()
+    for path in paths:
+        document = (document_id(path),)
+        gone.subtract(held(db.execute("SELECT terms, fields FROM chunks WHERE document = ?", document)))
+        db.execute("INSERT OR IGNORE INTO doubtful SELECT id FROM chunks WHERE document = ?", document)
+        db.execute("DELETE FROM documents WHERE path = ?", (path,))
+    return gone
+
+
+def _count(db: sqlite3.Connection, counts: Mapping[int, int]) -> None:
+    """Adds to how many chunks hold each term."""
+    query = "INSERT INTO frequencies VALUES (?, ?) ON CONFLICT(term) DO UPDATE SET chunks = chunks + excluded.chunks"
+    db.executemany(query, [(term, count) for term, count in counts.items() if count])
+    fewer = [(term,) for term, count in counts.items() if count < 0]
+    db.executemany("DELETE FROM frequencies WHERE term = ? AND chunks <= 0", fewer)
+
+
+def _speak(db: sqlite3.Connection, languages: Collection[str]) -> None:
+    known = db.execute("SELECT value FROM meta WHERE key = 'languages'").fetchone()
+    spoken = {*(known[0].split() if known else ()), *languages}
+    if not known or len(spoken) > len(known[0].split()):
+        db.execute("INSERT OR REPLACE INTO meta VALUES ('languages', ?)", (" ".join(sorted(spoken)),))
 
 
 def _insert(db: sqlite3.Connection, record: Record, now: float) -> None:
@@ -395,11 +431,11 @@ def _insert(db: sqlite3.Connection, record: Record, now: float) -> None:
     rows = [
         (
             *(c.id, document, c.ordinal, c.start, c.end, c.start_line, c.end_line, c.page, c.heading),
-            *(c.text, c.terms, c.key, c.context),
+            *(c.text, c.terms, c.key, c.context, c.fields),
         )
         for c in record.chunks
     ]
-    db.executemany(f"INSERT INTO chunks VALUES ({_marks(range(13))})", rows)
+    db.executemany(f"INSERT INTO chunks VALUES ({_marks(range(14))})", rows)
 
 
 def _marks(values: Collection[object]) -> str:

@@ -24,6 +24,7 @@ K1 = 1.2
 B = 0.75
 # Above the usual count (about 100 terms a chunk once stop words are gone): long chunks are forgiven a little.
 AVERAGE_TERMS = 150
+FIELD = 1.0
 
 # Scripts without spaces between words, and Hangul, whose words carry their particles: cut into overlapping pairs.
 _HAN = r"\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
@@ -80,6 +81,8 @@ _NUMBERED = re.compile(r"(?=\w{4})([A-Za-z]{2,})(\d+)")
 
 Forms = tuple[int, ...]
 """A word of a query, as the terms that it may have become."""
+
+_NO_TERMS: NDArray[np.uint32] = np.array([], np.uint32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,12 +224,14 @@ def unpack(packed: bytes) -> NDArray[np.uint32]:
     return np.frombuffer(packed, "<u4")
 
 
-def document_vector(document: NDArray[np.uint32]) -> Sparse:
-    """Saturated term frequencies of one chunk's terms."""
+def document_vector(document: NDArray[np.uint32], fields: NDArray[np.uint32] = _NO_TERMS) -> Sparse:
+    """Saturated term frequencies of one chunk's terms. A term of what it stands under (`fields`, each once) counts as
+    if it stood in the text FIELD times more (BM25F: Robertson, Zaragoza & Taylor 2004)."""
     counts: Counter[int] = Counter(document.tolist())
+    weights = counts | {term: counts[term] + FIELD for term in fields.tolist()}
     long = K1 * (1 - B + B * len(document) / AVERAGE_TERMS)
-    values = [n * (K1 + 1) / (n + long) for n in counts.values()]
-    return Sparse(np.fromiter(counts, np.uint32, len(counts)), np.array(values, np.float32))
+    values = [n * (K1 + 1) / (n + long) for n in weights.values()]
+    return Sparse(np.fromiter(weights, np.uint32, len(weights)), np.array(values, np.float32))
 
 
 def query_vector(query: Sequence[int] | NDArray[np.uint32]) -> Sparse:

@@ -59,5 +59,5 @@ def _points(chunks: Sequence[Placed], vectors: Mapping[bytes, Vectors]) -> list[
 
 
 def _point(document: int, chunk: ChunkRow, vector: Vectors | None) -> Point:
-    sparse = lexical.document_vector(lexical.unpack(chunk.terms))
+    sparse = lexical.document_vector(lexical.unpack(chunk.terms), lexical.unpack(chunk.fields))
     return Point(chunk.id, vector, sparse, document)

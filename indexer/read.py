@@ -12,9 +12,11 @@ import time
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
 from indexer import lexical
 from indexer.chunk import Chunk, chunk
+from indexer.language import ENGLISH, language_of
 from indexer.offsets import offsets
 from indexer.parse import Kind, Unreadable, parse, refuse
 from indexer.records import searched
@@ -31,6 +33,7 @@ _PRIVATE_KEY = re.compile(
 # A certificate's chain may stand before its key.
 _BUNDLE = (b"-----BEGIN ", b"Bag Attributes")
 _START_BYTES = 4096
+_PATH_PARTS = 3  # of a path's end: further up, folders say where the files lie and not what they are about
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a named pipe",
@@ -49,7 +52,8 @@ class Secret(Unreadable):
 
 
 class ReadChunk(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A chunk as `indexer.chunk` gives it; `terms` as `indexer.lexical.pack` does, of context and text."""
+    """A chunk as `indexer.chunk` gives it. `terms` and `fields` as `indexer.lexical.pack` gives them: of context and
+    text, and of what the chunk stands under: its headings, the document's title and the end of its path."""
 
     text: str
     start: int
@@ -60,6 +64,7 @@ class ReadChunk(msgspec.Struct, frozen=True, array_like=True, gc=False):
     heading: str | None
     context: str
     terms: bytes
+    fields: bytes
 
 
 class Reading(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -72,6 +77,7 @@ class Reading(msgspec.Struct, frozen=True, array_like=True, tag=True):
     inode: int
     title: str | None
     kind: Kind
+    language: str
     chunks: list[ReadChunk]
 
 
@@ -98,6 +104,9 @@ def read(
     _refuse_long("characters of text", len(document.text), max_characters)
     chunks = chunk(document, offsets(tokenizer_file), size, overlap)
     _refuse_long("passages", len(chunks), max_chunks)
+    # Of code even the comments are an English of their own.
+    language = ENGLISH if document.kind == "code" else language_of(document.text)
+    above = f"{document.title or ''} {' '.join(Path(path).parts[-_PATH_PARTS:])}"
     return Reading(
         sha256=hashlib.sha256(data).hexdigest(),
         size=at.st_size,
@@ -106,7 +115,8 @@ def read(
         inode=at.st_ino,
         title=document.title,
         kind=document.kind,
-        chunks=[_read_chunk(found) for found in chunks],
+        language=language,
+        chunks=[_read_chunk(found, above, language) for found in chunks],
     )
 
 
@@ -121,7 +131,8 @@ def _refuse_long(of_what: str, found: int, most: int) -> None:
         raise Unreadable(f"expected at most {most:,} {of_what}, found {found:,}: split it or leave it out")
 
 
-def _read_chunk(found: Chunk) -> ReadChunk:
+def _read_chunk(found: Chunk, above: str, language: str) -> ReadChunk:
+    fields = lexical.terms(f"{found.heading or ''} {above}", language)
     return ReadChunk(
         found.text,
         found.start,
@@ -131,7 +142,8 @@ def _read_chunk(found: Chunk) -> ReadChunk:
         found.page,
         found.heading,
         found.context,
-        lexical.pack(lexical.terms(searched(found.context, found.text))),
+        lexical.pack(lexical.terms(searched(found.context, found.text), language)),
+        lexical.pack(np.unique(fields)),
     )
 
 

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from indexer.language import ENGLISH
+
 
 @dataclass(frozen=True, slots=True)
 class Stat:
@@ -47,6 +49,7 @@ class ChunkRow:
     terms: bytes
     key: bytes
     context: str = ""
+    fields: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,7 @@ class Record:
     read_at: float
     reason: str | None = None
     failed: bool = False
+    language: str = ENGLISH
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,9 +101,10 @@ def record(item: FileRead | FileFailed) -> Record:
                 terms=chunk.terms,
                 key=vector_key(text),
                 context=chunk.context,
+                fields=chunk.fields,
             )
         )
-    return Record(item.path, stat_of(reading), reading.sha256, reading.title, rows, item.at)
+    return Record(item.path, stat_of(reading), reading.sha256, reading.title, rows, item.at, language=reading.language)
 
 
 def with_refusals(record: Record, refused: Mapping[bytes, str]) -> Record:

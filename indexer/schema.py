@@ -5,10 +5,12 @@
 
 import json
 import sqlite3
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
 
+from indexer.lexical import unpack
 from indexer.records import vector_key
 
 SCHEMA = 4
@@ -28,9 +30,10 @@ CREATE TABLE IF NOT EXISTS chunks(
     id INTEGER PRIMARY KEY, document INTEGER NOT NULL REFERENCES documents(id) ON DELETE CASCADE,
     ordinal INTEGER NOT NULL, start INTEGER NOT NULL, end INTEGER NOT NULL, start_line INTEGER, end_line INTEGER,
     page INTEGER, heading TEXT, text TEXT NOT NULL, terms BLOB NOT NULL, vector BLOB NOT NULL,
-    context TEXT NOT NULL DEFAULT '');
+    context TEXT NOT NULL DEFAULT '', fields BLOB NOT NULL DEFAULT x'');
 CREATE UNIQUE INDEX IF NOT EXISTS chunks_in_order ON chunks(document, ordinal);
 CREATE INDEX IF NOT EXISTS chunks_by_vector ON chunks(vector);
+CREATE TABLE IF NOT EXISTS frequencies(term INTEGER PRIMARY KEY, chunks INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS models(id INTEGER PRIMARY KEY, signature TEXT NOT NULL UNIQUE);
 CREATE TABLE IF NOT EXISTS vectors(
     model INTEGER NOT NULL REFERENCES models(id) ON DELETE CASCADE, key BLOB NOT NULL, vector BLOB NOT NULL,
@@ -105,7 +108,21 @@ def _from_2(_db: sqlite3.Connection) -> None:
 
 
 def _from_3(db: sqlite3.Connection) -> None:
+    """Chunks had neither context nor fields, and nobody counted how many of them hold a term."""
     db.execute("ALTER TABLE chunks ADD COLUMN context TEXT NOT NULL DEFAULT ''")
+    db.execute("ALTER TABLE chunks ADD COLUMN fields BLOB NOT NULL DEFAULT x''")
+    db.execute("CREATE TABLE IF NOT EXISTS frequencies(term INTEGER PRIMARY KEY, chunks INTEGER NOT NULL)")
+    db.executemany(
+        "INSERT INTO frequencies VALUES (?, ?)", held(db.execute("SELECT terms, fields FROM chunks")).items()
+    )
+
+
+def held(rows: Iterable[tuple[bytes, bytes]]) -> Counter[int]:
+    """By term how many of the chunks hold it, each given as its terms and its fields."""
+    counts = Counter[int]()
+    for terms, fields in rows:
+        counts.update(set(unpack(terms).tolist()) | set(unpack(fields).tolist()))
+    return counts
 
 
 _STEPS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _from_1, 2: _from_2, 3: _from_3}

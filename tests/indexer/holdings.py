@@ -17,7 +17,7 @@ from indexer.records import chunk_id, document_id, searched, vector_key
 from indexer.store import edge
 from tests.indexer.embedders import WordEmbedder
 
-_CHUNK = "id, ordinal, start, end, start_line, end_line, page, heading, text, context, terms, vector"
+_CHUNK = "id, ordinal, start, end, start_line, end_line, page, heading, text, context, fields, terms, vector"
 _NEAR = 0.999  # the store's vectors are coarse
 
 
@@ -49,6 +49,7 @@ class Holdings:
     vectors: Mapping[bytes, bytes]
     doubtful: int
     held: str | None
+    frequencies: Mapping[int, int]
     points: Mapping[int, Point]
 
 
@@ -66,6 +67,7 @@ def holdings(data: Path) -> Holdings:
             dict(db.execute("SELECT key, vector FROM vectors")),
             db.execute("SELECT count(*) FROM doubtful").fetchone()[0],
             held and held[0],
+            dict(db.execute("SELECT term, chunks FROM frequencies")),
             _points(data / "store"),
         )
 
@@ -74,7 +76,7 @@ def lies(found: Holdings) -> Iterator[str]:
     """What is recorded and cannot be found: this may never be, at no moment of a kill."""
     embedder = WordEmbedder()
     for document in found.documents.values():
-        for id_, *_, text, context, terms, key in document.chunks:
+        for id_, *_, text, context, fields, terms, key in document.chunks:
             text = searched(context, text)
             point = found.points.get(id_)
             if not point:
@@ -83,11 +85,13 @@ def lies(found: Holdings) -> Iterator[str]:
                 yield f"{document.path!r} has a point of another document"
             elif float(point.dense @ embedder._vector(text)) < _NEAR:
                 yield f"{document.path!r} has a chunk with another text's vector: {text[:40]!r}"
-            elif not _same_terms(point.sparse, terms):
+            elif not _same_terms(point.sparse, terms, fields):
                 yield f"{document.path!r} has a chunk with another text's words: {text[:40]!r}"
             if key not in found.vectors or key != vector_key(text):
                 yield f"{document.path!r} has a chunk whose vector is not kept: {text[:40]!r}"
         yield from _misnamed(document)
+    if found.frequencies != _frequencies(found):
+        yield "it is counted wrong how many chunks hold each term"
 
 
 def leftovers(found: Holdings) -> Iterator[str]:
@@ -144,17 +148,26 @@ def _point(record: Any) -> Point:
     return Point(record.payload["document"], np.array(record.vector["dense"], np.float32), weights)
 
 
-def _same_terms(found: Mapping[int, float], terms: bytes) -> bool:
-    expected = lexical.document_vector(lexical.unpack(terms))
+def _same_terms(found: Mapping[int, float], terms: bytes, fields: bytes) -> bool:
+    expected = lexical.document_vector(lexical.unpack(terms), lexical.unpack(fields))
     wanted = dict(zip(expected.indices.tolist(), expected.values.tolist(), strict=True))
     return found.keys() == wanted.keys() and all(abs(found[term] - weight) < 1e-3 for term, weight in wanted.items())
+
+
+def _frequencies(found: Holdings) -> Counter[int]:
+    chunks = [chunk for document in found.documents.values() for chunk in document.chunks]
+    return Counter(
+        term
+        for *_, fields, terms, _ in chunks
+        for term in {*lexical.unpack(terms).tolist(), *lexical.unpack(fields).tolist()}
+    )
 
 
 def _misnamed(document: Document) -> Iterator[str]:
     if document.id != document_id(document.path):
         yield f"{document.path!r} goes by another path's number"
     seen = Counter[str]()
-    for id_, *_, text, context, _, _ in document.chunks:
+    for id_, *_, text, context, _, _, _ in document.chunks:
         text = searched(context, text)
         if id_ != chunk_id(document.path, text, seen[text]):
             yield f"{document.path!r} has a chunk under another's number: {text[:40]!r}"

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from indexer import lexical
 from indexer.catalog import Catalog
 from indexer.records import ChunkRow, Record, Stat, chunk_id, document_id, vector_key
 from indexer.schema import SCHEMA
@@ -40,8 +41,13 @@ PRAGMA user_version = 1;
 
 
 def record(path: str, text: str) -> Record:
-    row = ChunkRow(chunk_id(path, text, 0), 0, text, 0, len(text), 1, 1, None, None, b"", vector_key(text))
+    packed = lexical.pack(lexical.terms(text))
+    row = ChunkRow(chunk_id(path, text, 0), 0, text, 0, len(text), 1, 1, None, None, packed, vector_key(text))
     return Record(path, Stat(len(text), 1, 2, 3), "ab", None, [row], 5.0)
+
+
+def terms(words: str) -> list[int]:
+    return lexical.terms(words).tolist()
 
 
 def test_a_catalog_of_a_newer_version_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
@@ -86,13 +92,15 @@ def test_a_catalog_of_the_first_version_is_brought_up_to_date_with_its_vectors_a
     again.close()
 
 
-def test_a_catalog_of_the_version_before_context_keeps_its_chunks(tmp_path: Path) -> None:
+def test_a_catalog_of_the_version_before_context_and_frequencies_keeps_its_chunks(tmp_path: Path) -> None:
     file = tmp_path / "catalog.sqlite3"
     catalog = Catalog(file)
     catalog.record([record("/a.txt", "The lantern")], 1.0)
     catalog.close()
     with sqlite3.connect(file) as db:
-        db.execute("ALTER TABLE chunks DROP COLUMN context")
+        db.executescript(
+            "ALTER TABLE chunks DROP COLUMN context; ALTER TABLE chunks DROP COLUMN fields; DROP TABLE frequencies"
+        )
         db.execute("PRAGMA user_version = 3")
     db.close()
     again = Catalog(file)
@@ -103,7 +111,43 @@ def test_a_catalog_of_the_version_before_context_keeps_its_chunks(tmp_path: Path
         ("The lantern", ""),
         ("kiln,12", "name,price"),
     }
+    assert again.frequencies(terms("lantern kiln boiler")) == dict.fromkeys(terms("lantern kiln"), 1)
     again.close()
+
+
+def test_it_is_known_how_many_chunks_hold_a_term(tmp_path: Path) -> None:
+    catalog = Catalog(tmp_path / "catalog.sqlite3")
+    words = terms("lantern kiln barn")
+    lantern, kiln, barn = words
+    catalog.record([record("/a.txt", "The lantern, the lantern"), record("/b.txt", "The lantern of the kiln")], 1.0)
+    assert catalog.frequencies(words) == {lantern: 2, kiln: 1}
+    catalog.record([record("/b.txt", "The kiln in the barn")], 2.0)
+    assert catalog.frequencies(words) == {lantern: 1, kiln: 1, barn: 1}
+    catalog.forget(["/a.txt"])
+    catalog.add_roots(["/"])
+    assert catalog.frequencies(words) == {kiln: 1, barn: 1}
+    catalog.forget_for_good("/b.txt")
+    assert catalog.frequencies(words) == {}
+    catalog.close()
+
+
+def test_what_stands_above_a_chunk_counts_once_with_its_text(tmp_path: Path) -> None:
+    catalog = Catalog(tmp_path / "catalog.sqlite3")
+    (lantern, kiln) = terms("lantern kiln")
+    plain = record("/a.txt", "The lantern")
+    above = replace(plain.chunks[0], fields=lexical.pack(np.array([lantern, kiln], np.uint32)))
+    catalog.record([replace(plain, chunks=[above])], 1.0)
+    assert catalog.frequencies([lantern, kiln]) == {lantern: 1, kiln: 1}
+    catalog.close()
+
+
+def test_the_languages_of_the_documents_are_known(tmp_path: Path) -> None:
+    catalog = Catalog(tmp_path / "catalog.sqlite3")
+    assert catalog.languages() == ["english"]
+    catalog.record([replace(record("/a.txt", "Die Laterne"), language="german"), record("/b.txt", "The lantern")], 1.0)
+    catalog.record([replace(record("/c.txt", "La lanterne"), language="french")], 1.0)
+    assert catalog.languages() == ["english", "french", "german"]
+    catalog.close()
 
 
 def test_a_catalog_is_opened_again_as_it_was(tmp_path: Path) -> None:

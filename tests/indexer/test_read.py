@@ -59,12 +59,13 @@ def test_a_file_is_read_into_chunks_with_their_terms(tmp_path: Path, tokenizer_f
         assert part.text == text[part.start : part.end]
         assert part.heading == "Title"
         assert part.terms == lexical.pack(lexical.terms(part.text))
+        assert set(lexical.terms(f"Title {path.parent.name} {path.name}")) <= set(lexical.unpack(part.fields))
     assert (reading.chunks[0].start_line, reading.chunks[0].end_line) == (1, 3)
 
 
 def test_a_read_chunk_has_all_that_a_chunk_has_and_survives_the_way_to_another_process() -> None:
-    assert list(ReadChunk.__struct_fields__) == [*(field.name for field in fields(Chunk)), "terms"]
-    reading = Reading("ab", 1, 2, 3, 4, None, "text", [ReadChunk("a", 0, 1, 1, 1, None, None, "", b"")])
+    assert list(ReadChunk.__struct_fields__) == [*(field.name for field in fields(Chunk)), "terms", "fields"]
+    reading = Reading("ab", 1, 2, 3, 4, None, "text", "english", [ReadChunk("a", 0, 1, 1, 1, None, None, "", b"", b"")])
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(reading), type=Reading) == reading
 
 
