@@ -58,7 +58,7 @@ async def measure(home: Path) -> None:
 
         async def bare(query: str) -> None:
             vector = await embedder.query(query)
-            await copy.search(vector, lexical.query_vector(lexical.terms(query)), 100)
+            await copy.search(vector, lexical.query_vector(lexical.asked(query)), 100)
 
         with daemon(settings.data) as (client, _):
             settled(client)

@@ -19,7 +19,7 @@ import numpy as np
 from indexer.embed import Vectors
 from indexer.language import ENGLISH
 from indexer.records import COMPLETE, Candidate, ChunkRow, Generation, Known, Listed, Record, Stat, document_id
-from indexer.schema import held, prepare
+from indexer.schema import EVERY, held, prepare
 from indexer.store import StoreAway, StoreUnusable
 
 _Value = TypeVar("_Value")
@@ -216,8 +216,9 @@ class Catalog:
         return [id_ for (id_,) in self._rows(query, list(ids))]
 
     def frequencies(self, terms: Collection[int]) -> dict[int, int]:
-        """How many chunks hold each of `terms`; those that none holds are left out."""
-        return dict(self._rows(f"SELECT term, chunks FROM frequencies WHERE term IN ({_marks(terms)})", list(terms)))
+        """How many chunks hold each of `terms`, and as EVERY how many there are; what none holds is left out."""
+        terms = [EVERY, *terms]
+        return dict(self._rows(f"SELECT term, chunks FROM frequencies WHERE term IN ({_marks(terms)})", terms))
 
     def languages(self) -> list[str]:
         """Those that documents have been written in since this index began, English always among them."""

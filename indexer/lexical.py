@@ -7,7 +7,7 @@ import re
 import unicodedata
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import zip_longest
@@ -234,7 +234,7 @@ def document_vector(document: NDArray[np.uint32], fields: NDArray[np.uint32] = _
     return Sparse(np.fromiter(weights, np.uint32, len(weights)), np.array(values, np.float32))
 
 
-def query_vector(query: Sequence[int] | NDArray[np.uint32]) -> Sparse:
-    """Each distinct term counts once."""
-    distinct = np.unique(np.asarray(query, np.uint32))
+def query_vector(words: Iterable[Forms]) -> Sparse:
+    """Each form of each word counts once."""
+    distinct = np.array(sorted({form for forms in words for form in forms}), np.uint32)
     return Sparse(distinct, np.ones(len(distinct), np.float32))

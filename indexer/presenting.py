@@ -1,6 +1,6 @@
 """Ranked chunks become hits (pure): neighbours of one file merge."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,10 +14,14 @@ _WORTH_MERGING = 0.5  # of the group's best score
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
+    """`own`: what of the score is the chunk's own and not its document's. `parts`: what the score is made of."""
+
     score: float
     dense: float | None
     lexical: float | None
     candidate: Candidate
+    own: float
+    parts: Mapping[str, float]
 
 
 def merged(ranked: Sequence[Ranked], limit: int) -> list[Hit]:
@@ -47,7 +51,7 @@ def _adjoins(group: Sequence[Ranked], one: Ranked) -> bool:
         here.document == first.document
         and here.chunk.page == first.chunk.page
         and here.chunk.ordinal in (first.chunk.ordinal - 1, last.chunk.ordinal + 1)
-        and one.score >= _WORTH_MERGING * max(member.score for member in group)
+        and one.own >= _WORTH_MERGING * max(member.own for member in group)
     )
 
 

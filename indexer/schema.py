@@ -14,6 +14,7 @@ from indexer.lexical import unpack
 from indexer.records import vector_key
 
 SCHEMA = 4
+EVERY = -1  # among the terms: what every chunk holds
 _TABLES = """
 CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS roots(path TEXT PRIMARY KEY, device TEXT) WITHOUT ROWID;
@@ -118,10 +119,10 @@ def _from_3(db: sqlite3.Connection) -> None:
 
 
 def held(rows: Iterable[tuple[bytes, bytes]]) -> Counter[int]:
-    """By term how many of the chunks hold it, each given as its terms and its fields."""
+    """By term how many of the chunks hold it, each given as its terms and its fields; as EVERY, how many there are."""
     counts = Counter[int]()
     for terms, fields in rows:
-        counts.update(set(unpack(terms).tolist()) | set(unpack(fields).tolist()))
+        counts.update({EVERY, *unpack(terms).tolist(), *unpack(fields).tolist()})
     return counts
 
 

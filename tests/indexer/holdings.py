@@ -14,6 +14,7 @@ from qdrant_edge import ScrollRequest
 from indexer import lexical
 from indexer.embed import Vectors
 from indexer.records import chunk_id, document_id, searched, vector_key
+from indexer.schema import EVERY
 from indexer.store import edge
 from tests.indexer.embedders import WordEmbedder
 
@@ -159,7 +160,7 @@ def _frequencies(found: Holdings) -> Counter[int]:
     return Counter(
         term
         for *_, fields, terms, _ in chunks
-        for term in {*lexical.unpack(terms).tolist(), *lexical.unpack(fields).tolist()}
+        for term in {EVERY, *lexical.unpack(terms).tolist(), *lexical.unpack(fields).tolist()}
     )
 
 

@@ -1,7 +1,6 @@
-import numpy as np
 import pytest
 
-from indexer.fusion import fuse, proximity
+from indexer.fusion import fuse
 
 
 def test_each_side_is_spread_over_its_own_range_and_weighed() -> None:
@@ -10,38 +9,18 @@ def test_each_side_is_spread_over_its_own_range_and_weighed() -> None:
 
 
 def test_a_chunk_that_alone_has_the_word_gets_all_of_the_lexical_side() -> None:
-    fused = fuse([(n, 1 - n / 100) for n in range(50)], [(99, 3.0)], depth=100)
+    fused = fuse([(n, 1 - n / 100) for n in range(50)], [(99, 3.0)], depth=100, dense_weight=0.35)
     assert max(fused, key=lambda id_: fused[id_]) == 99
 
 
 def test_the_weaker_of_two_that_have_the_words_keeps_its_share() -> None:
-    assert fuse([], [(1, 3.0), (2, 1.5)], depth=100) == pytest.approx({1: 0.65, 2: 0.325})
+    assert fuse([], [(1, 3.0), (2, 1.5)], depth=100, dense_weight=0.35) == pytest.approx({1: 0.65, 2: 0.325})
 
 
 def test_a_side_that_found_nothing_takes_no_part() -> None:
-    assert fuse([], [(1, 3.0)], depth=100) == {1: 0.65}
-    assert fuse([], [], depth=100) == {}
+    assert fuse([], [(1, 3.0)], depth=100, dense_weight=0.35) == {1: 0.65}
+    assert fuse([], [], depth=100, dense_weight=0.35) == {}
 
 
 def test_equal_scores_are_no_division_by_zero() -> None:
-    assert fuse([(1, 0.4), (2, 0.4)], [], depth=2) == {1: 0.35, 2: 0.35}
-
-
-def terms(*values: int) -> np.ndarray:
-    return np.array(values, np.uint32)
-
-
-def test_words_that_stand_together_as_in_the_query_score_higher() -> None:
-    near = proximity([1, 2], {10: terms(1, 2, 9), 11: terms(1, 9, 9, 2), 12: terms(1, 9, 9)})
-    assert near[10] == 1
-    assert near[10] > near[11] > near[12] == 0
-
-
-def test_words_beyond_the_window_are_not_together() -> None:
-    assert proximity([1, 2], {10: terms(1, *[9] * 20, 2)}) == {}
-
-
-def test_one_word_has_no_neighbour() -> None:
-    assert proximity([1], {10: terms(1, 1)}) == {}
-    assert proximity([], {10: terms(1)}) == {}
-    assert proximity([1, 2], {}) == {}
+    assert fuse([(1, 0.4), (2, 0.4)], [], depth=2, dense_weight=0.35) == {1: 0.35, 2: 0.35}

@@ -200,7 +200,7 @@ def test_repetition_saturates_and_length_is_charged() -> None:
 
 
 def test_a_query_counts_each_word_once() -> None:
-    sparse = lexical.query_vector(lexical.terms("pump pump gasket"))
+    sparse = lexical.query_vector(lexical.asked("pump pump gasket"))
     assert (len(sparse.indices), np.unique(sparse.values).tolist()) == (2, [1.0])
 
 

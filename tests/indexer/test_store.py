@@ -21,7 +21,7 @@ def words(text: str) -> Sparse:
 
 
 def asked(text: str) -> Sparse:
-    return lexical.query_vector(lexical.terms(text))
+    return lexical.query_vector(lexical.asked(text))
 
 
 NOTHING = asked("")
