@@ -28,6 +28,7 @@ from indexer.catalog import Catalog
 from indexer.embed import Embedder, onnx
 from indexer.embed.onnx import OnnxEmbedder
 from indexer.embed.weights import tokenizer
+from indexer.filters import Filters
 from indexer.hits import Freshness, Hit
 from indexer.pipeline import CHUNK_TOKENS, OVERLAP_TOKENS, Indexer
 from indexer.records import COMPLETE
@@ -216,7 +217,7 @@ def _cache(home: Path, embedder: Embedder, recorded: Recorded) -> AbstractAsyncC
 
 
 def _scope(embedder: Embedder, within: str | None = None) -> Scope:
-    return Scope(within, "extractive", "p", embedder.signature, 5)
+    return Scope(Filters(within), "extractive", "p", embedder.signature, 5)
 
 
 def _answer(hits: Sequence[Hit]) -> Answer:

@@ -2,16 +2,27 @@
 
 import msgspec
 
+from indexer.filters import Filters
 
-class SearchBody(msgspec.Struct, frozen=True):
+
+class _Filtered(msgspec.Struct, frozen=True, kw_only=True):
+    within: str | None = msgspec.field(name="in", default=None)
+    types: str | list[str] | None = msgspec.field(name="type", default=None)
+    since: str | None = None
+
+    @property
+    def filters(self) -> Filters:
+        return Filters.asked(self.within, self.types, self.since)
+
+
+class SearchBody(_Filtered, frozen=True):
     query: str
     limit: int = 10
-    within: str | None = msgspec.field(name="in", default=None)
+    explain: bool = False
 
 
-class AskBody(msgspec.Struct, frozen=True):
+class AskBody(_Filtered, frozen=True):
     text: str
-    within: str | None = msgspec.field(name="in", default=None)
     session: str | None = None
 
 

@@ -2,7 +2,7 @@
 
 An entry is reused when all of this holds, and in doubt it is not:
 
-- Its question was asked of the same: `in`, engine, prompt, passages asked for, the model of the vectors (`Scope`).
+- Its question was asked of the same: filters, engine, prompt, passages asked for, the model of the vectors (`Scope`).
 - Its question's vector is near enough, and `likeness` finds no difference between the two questions.
 - Every passage that it cites is among those found **now**, unchanged: the same text at the same place of the same
   file. (Or it is part of one found now, in a file that is the same byte for byte: neighbours are merged differently.)
@@ -41,6 +41,7 @@ from bridge.likeness import difference
 from bridge.service import Answer, CacheEntry, CacheStats
 from bridge.standing import moved_on, why_not
 from indexer.embed import Vectors
+from indexer.filters import Filters
 from indexer.hits import Hit
 from indexer.lexical import Sparse
 from indexer.store import Point, Store, StoreAway, StoreUnusable
@@ -62,7 +63,7 @@ class Scope:
     """What an answer depends on besides its question and its passages. `prompt`: a hash of the rules that the model is
     given; `model`: the signature of the embedder that made the question's vector."""
 
-    within: str | None
+    filters: Filters
     engine: str
     prompt: str
     model: str
@@ -70,7 +71,7 @@ class Scope:
 
     @property
     def key(self) -> int:
-        return _number(msgspec.json.encode([self.within, self.engine, self.prompt, self.model, self.top_k]))
+        return _number(msgspec.json.encode([self.filters, self.engine, self.prompt, self.model, self.top_k]))
 
 
 @dataclass(frozen=True, slots=True)

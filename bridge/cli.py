@@ -77,11 +77,12 @@ def _parser() -> argparse.ArgumentParser:
     search = command("search", "print the passages that fit a query best")
     search.add_argument("query")
     search.add_argument("-k", type=_positive, default=10, metavar="N", help="how many (default: 10)")
-    _within(search)
+    _filters(search)
+    search.add_argument("--explain", action="store_true", help="show each hit's sub-scores and where the time went")
 
     ask = command("ask", "stream an answer drawn from the files, then its sources")
     ask.add_argument("question")
-    _within(ask)
+    _filters(ask)
 
     command("status", "say what the index holds and what is wrong")
 
@@ -169,12 +170,23 @@ def _cache(parser: argparse.ArgumentParser) -> None:
         )
 
 
-def _within(parser: argparse.ArgumentParser) -> None:
+def _filters(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--in",
         dest="within",
         metavar="GLOB",
         help="only files that match, as in .gitignore: '*.md', docs/, /home/me/notes",
+    )
+    parser.add_argument(
+        "--type",
+        metavar="TYPES",
+        help="only files of these types: pdf,code; kinds (text, markdown, code, html, pdf, word, slides, table, json, "
+        "notebook, book, mail, other) and suffixes (md, docx)",
+    )
+    parser.add_argument(
+        "--since",
+        metavar="WHEN",
+        help="only files modified since: 2026-01-31, 2026-01-31T08:30 (UTC), or 12h, 7d, 2w, 1y ago",
     )
 
 

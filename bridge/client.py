@@ -25,6 +25,7 @@ from bridge.service import (
     Status,
     Unavailable,
 )
+from indexer.filters import EVERYTHING, Filters
 from indexer.hits import Found, Summary
 
 CONNECT_S = 5.0
@@ -69,11 +70,12 @@ class Remote:
         self._client = client
         self._socket_path = socket_path
 
-    async def search(self, query: str, limit: int = 10, within: str | None = None) -> Found:
-        return await self._call("POST", "/search", Found, {"query": query, "limit": limit, "in": within})
+    async def search(self, query: str, limit: int = 10, filters: Filters = EVERYTHING, explain: bool = False) -> Found:
+        body = {"query": query, "limit": limit, "explain": explain, **_filtered(filters)}
+        return await self._call("POST", "/search", Found, body)
 
-    async def begin(self, question: str, within: str | None = None, session: str | None = None) -> str:
-        body = {"text": question, "in": within, "session": session}
+    async def begin(self, question: str, filters: Filters = EVERYTHING, session: str | None = None) -> str:
+        body = {"text": question, "session": session, **_filtered(filters)}
         return (await self._call("POST", "/answers", dict[str, str], body))["request"]
 
     @asynccontextmanager
@@ -180,6 +182,10 @@ def _numbered(event: sse.Event) -> Numbered:
     epoch, _, seq = (event.event_id or "").rpartition(":")[2].partition("-")
     place = (int(epoch), int(seq)) if epoch.isdecimal() and seq.isdecimal() else (0, 0)
     return Numbered(place, _part(event.data.encode()))
+
+
+def _filtered(filters: Filters) -> dict[str, Any]:
+    return {"in": filters.within, "type": filters.types, "since": filters.since}
 
 
 def _part(data: bytes) -> Part:

@@ -19,6 +19,7 @@ from bridge.service import Answer, BadInput, Part, Service, Unavailable, asking
 from bridge.settings import Settings, WrongSetting, load
 from bridge.terminal import printable, say, say_json
 from indexer.embed import EmbedderAway, EmbedderUnusable
+from indexer.filters import Filters
 from indexer.hits import Summary
 from indexer.sandbox import NoReader
 from indexer.store import StoreAway, StoreUnusable
@@ -263,7 +264,7 @@ async def _progress(service: Service) -> AsyncGenerator[None]:
 
 async def _search(arguments: argparse.Namespace, settings: Settings) -> None:
     async with _service(settings) as service:
-        found = await service.search(arguments.query, arguments.k, arguments.within)
+        found = await service.search(arguments.query, arguments.k, _filters(arguments), arguments.explain)
     if arguments.json:
         say_json(found)
         return
@@ -281,8 +282,12 @@ async def _search(arguments: argparse.Namespace, settings: Settings) -> None:
     _notes(found.degraded, current(found.freshness))
 
 
+def _filters(arguments: argparse.Namespace) -> Filters:
+    return Filters.asked(arguments.within, arguments.type, arguments.since)
+
+
 async def _ask(arguments: argparse.Namespace, settings: Settings) -> None:
-    async with _service(settings) as service, asking(service, arguments.question, arguments.within) as parts:
+    async with _service(settings) as service, asking(service, arguments.question, _filters(arguments)) as parts:
         if arguments.json:
             async for part in parts:
                 if isinstance(part, Answer):

@@ -9,6 +9,7 @@ from opentelemetry import trace
 
 from bridge.grounding import checked
 from bridge.service import Answer, Citation, Numbered, Piece, Place, Timings
+from indexer.filters import EVERYTHING, Filters
 from indexer.hits import Found, Freshness, Hit
 from wire import Delta, Final, Turn
 
@@ -36,7 +37,7 @@ class Draft:
 
     request: str
     asked: str
-    within: str | None = None
+    filters: Filters = EVERYTHING
     session: str | None = None
     turns: tuple[Turn, ...] = ()
     question: str = ""

@@ -1,8 +1,8 @@
 """The daemon over HTTP: JSON for searches and state, server-sent events for answers, MCP beside them.
 
     GET  /health                                       {"status": "ok"}
-    POST /search         {"query", "limit", "in"}      {hits, freshness, degraded}
-    POST /build-context  {"text", "in", "session"}     data: {chunk, is_final}* then data: [DONE]
+    POST /search         {"query", "limit", "in", "type", "since", "explain"}  {hits, freshness, degraded, explained}
+    POST /build-context  {"text", "in", "type", "since", "session"}  data: {chunk, is_final}* then data: [DONE]
     POST /answers        the same                      {"request"}: its answer, to be read or not
     GET  /answers/ID     Last-Event-ID, or ?after=     data: … from there on
     DELETE /answers/ID                                 {"cancelled"}
@@ -119,18 +119,18 @@ async def _health(version: str, request: Request) -> Response:
 
 async def _search(service: Service, request: Request) -> Response:
     body = await _body(request, SearchBody)
-    return _json(await service.search(body.query, body.limit, body.within))
+    return _json(await service.search(body.query, body.limit, body.filters, body.explain))
 
 
 async def _build_context(service: Service, heartbeat_s: float, request: Request) -> Response:
     body = await _body(request, AskBody)
-    answer = await service.begin(body.text, body.within, body.session)
+    answer = await service.begin(body.text, body.filters, body.session)
     return Events(service, answer, (0, 0), heartbeat_s)
 
 
 async def _begin(service: Service, request: Request) -> Response:
     body = await _body(request, AskBody)
-    return _json({"request": await service.begin(body.text, body.within, body.session)})
+    return _json({"request": await service.begin(body.text, body.filters, body.session)})
 
 
 async def _follow(service: Service, heartbeat_s: float, request: Request) -> Response:

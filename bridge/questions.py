@@ -14,12 +14,13 @@ from bridge.conversations import Conversations
 from bridge.draft import Draft
 from bridge.reusing import Reusing
 from bridge.service import NotFound, Numbered, Place, Reader, Unavailable
+from indexer.filters import Filters
 from indexer.search import Looked
 from wire import QueueDown
 
 
 class Look(Protocol):
-    def __call__(self, query: str, *, limit: int, within: str | None) -> Awaitable[Looked]: ...
+    def __call__(self, query: str, *, limit: int, filters: Filters) -> Awaitable[Looked]: ...
 
 
 class Questions:
@@ -39,8 +40,8 @@ class Questions:
         self._answers = Answers(tasks, self._making, self._begun_elsewhere)
         self.leave = self._answers.leave
 
-    def begin(self, question: str, within: str | None, session: str | None) -> str:
-        return self._answers.begin(Draft(uuid4().hex, question, within, session, self._conversations.turns(session)))
+    def begin(self, question: str, filters: Filters, session: str | None) -> str:
+        return self._answers.begin(Draft(uuid4().hex, question, filters, session, self._conversations.turns(session)))
 
     def follow(self, request: str, after: Place, grace_s: float | None) -> AbstractAsyncContextManager[Reader]:
         return self._answers.follow(request, after, grace_s)
@@ -57,7 +58,7 @@ class Questions:
             raise Unavailable(str(error)) from error
 
     def _making(self, draft: Draft) -> AbstractAsyncContextManager[AsyncIterator[Numbered]]:
-        find = partial(self._look, limit=self._top_k, within=draft.within)
+        find = partial(self._look, limit=self._top_k, filters=draft.filters)
         return answering(draft, Means(find, self._routes, self._limits, self._conversations.add, self._reusing))
 
     async def _begun_elsewhere(

@@ -43,7 +43,7 @@ class Reusing:
         """Not where other engines are there than when it was asked for: nobody knows which of them it was."""
         named = self._named
         if self._is_fit(draft) and await self.engine() == named:
-            scope = Scope(draft.within, named, self.prompt, looked.signature, self.top_k)
+            scope = Scope(draft.filters, named, self.prompt, looked.signature, self.top_k)
             began = looked.began
             await self.cache.keep(draft.question, looked.vector, draft.passages, scope, answer, asked_at=began)
 
@@ -61,4 +61,4 @@ class Reusing:
             # While no worker is there to be asked, the last one's answers are as good as they were.
             self._named = await self.engine() or self._named
             self._asked_at = anyio.current_time()
-        return Scope(draft.within, self._named, self.prompt, looked.signature, self.top_k)
+        return Scope(draft.filters, self._named, self.prompt, looked.signature, self.top_k)

@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 
 import anyio
 
+from indexer.filters import EVERYTHING, Filters
 from indexer.hits import Found, Freshness, Summary
 
 MAX_QUERY_CHARS = 10_000
@@ -226,9 +227,11 @@ class CacheStats:
 class Service(Protocol):
     """Raises `BadInput` or `Unavailable`, nothing else that a caller could have foreseen."""
 
-    async def search(self, query: str, limit: int = 10, within: str | None = None) -> Found: ...
+    async def search(self, query: str, limit: int = 10, filters: Filters = EVERYTHING, explain: bool = False) -> Found:
+        """`explain`: the hits tell their sub-scores, and `Found.explained` where the time went."""
+        ...
 
-    async def begin(self, question: str, within: str | None = None, session: str | None = None) -> str:
+    async def begin(self, question: str, filters: Filters = EVERYTHING, session: str | None = None) -> str:
         """The id of an answer that is being made from here on, read or not."""
         ...
 
@@ -285,10 +288,10 @@ class Service(Protocol):
 
 @asynccontextmanager
 async def asking(
-    service: Service, question: str, within: str | None = None, session: str | None = None
+    service: Service, question: str, filters: Filters = EVERYTHING, session: str | None = None
 ) -> AsyncGenerator[AsyncIterator[Part]]:
     """`Piece* Answer`. Leaving early gives the answer up: who asks this way never comes back for it."""
-    request, ended = await service.begin(question, within, session), False
+    request, ended = await service.begin(question, filters, session), False
 
     async def parts(reader: Reader) -> AsyncGenerator[Part]:
         nonlocal ended

@@ -42,7 +42,7 @@ from bridge.service import (
 from bridge.settings import Settings
 from indexer import scan, search
 from indexer.catalog import Catalog
-from indexer.filters import BadGlob, ids_within
+from indexer.filters import EVERYTHING, BadFilter, Filters
 from indexer.hits import Found, Summary
 from indexer.pipeline import CHUNK_TOKENS, OVERLAP_TOKENS, Indexer, Interrupted
 from indexer.sandbox import LIMITS, reading
@@ -85,19 +85,27 @@ class Tandem:
         reusing = Reusing(cache, partial(engine_of, settings, routes[0]), PROMPT_VERSION, top_k) if cache else None
         self.questions = Questions(tasks, self._look, routes, limits, top_k, reusing)
 
-    async def search(self, query: str, limit: int = 10, within: str | None = None, *, merge: bool = True) -> Found:
-        return (await self._look(query, limit=limit, within=within, merge=merge)).found
+    async def search(
+        self,
+        query: str,
+        limit: int = 10,
+        filters: Filters = EVERYTHING,
+        explain: bool = False,
+        *,
+        merge: bool = True,
+    ) -> Found:
+        return (await self._look(query, limit=limit, filters=filters, merge=merge)).found
 
-    async def _look(self, query: str, *, limit: int, within: str | None, merge: bool = True) -> Looked:
-        _check(query, within)
+    async def _look(self, query: str, *, limit: int, filters: Filters, merge: bool = True) -> Looked:
+        _check(query, filters.within)
         if not 1 <= limit <= MAX_LIMIT and merge:
             raise BadInput(f"limit was expected to be 1 to {MAX_LIMIT}, it is {limit}")
         async with self._dispatch:
             await self._first_files()
             try:
                 index = self.indexer.index
-                looked = await search.look(index, query, limit, within=within, pending=self._pending, merge=merge)
-            except BadGlob as error:
+                looked = await search.look(index, query, limit, filters=filters, pending=self._pending, merge=merge)
+            except BadFilter as error:
                 raise BadInput(str(error)) from error
             except StoreAway as error:
                 raise Unavailable(str(error)) from error
@@ -108,11 +116,11 @@ class Tandem:
             looked = replace(looked, found=found)
         return looked
 
-    async def begin(self, question: str, within: str | None = None, session: str | None = None) -> str:
-        _check(question, within)
+    async def begin(self, question: str, filters: Filters = EVERYTHING, session: str | None = None) -> str:
+        _check(question, filters.within)
         if session is not None:
             _check_session(session)
-        return self.questions.begin(question, within, session)
+        return self.questions.begin(question, filters, session)
 
     def follow(
         self, request: str, after: Place = (0, 0), grace_s: float | None = None
@@ -201,8 +209,9 @@ class Tandem:
     async def documents(self, within: str | None = None) -> Sequence[DocumentRow]:
         _check("any", within)
         try:
-            chosen = None if within is None else set(await ids_within(self._catalog, within))
-        except BadGlob as error:
+            choices = self.indexer.index.choices
+            chosen = None if within is None else set(await choices.documents(self._catalog, Filters(within)))
+        except BadFilter as error:
             raise BadInput(str(error)) from error
         waiting = set(self.indexer.waiting)
         rows: list[DocumentRow] = []

@@ -22,6 +22,7 @@ from pydantic import Field, RootModel
 
 from bridge.citing import answer_text, found_text, status_text, unfinished_text
 from bridge.service import MAX_LIMIT, MAX_QUERY_CHARS, Answer, BadInput, Place, Service, Status, Unavailable
+from indexer.filters import KINDS, Filters
 from indexer.hits import Found, Freshness
 
 INSTRUCTIONS = """Tandem searches and answers from the user's own files, indexed on the user's computer. \
@@ -32,7 +33,7 @@ SEARCH = """Find passages in the user's own files: notes, documents, PDFs, code.
 Use this whenever the user's files may hold the answer, then answer from the passages yourself and cite them.
 
 Returns passages, best first, each with its file's path, lines or page, heading, text and score, and as of when the \
-index speaks. Where nothing fits, ask again in other words, or without `in`."""
+index speaks. Where nothing fits, ask again in other words, or without filters."""
 
 ASK = """Have Tandem's own engine answer a question from the user's files. Use this where the user wants Tandem's \
 answer, or a short cited one; to read the evidence yourself, `search` is faster and gives more.
@@ -66,6 +67,18 @@ Within = Annotated[
         validation_alias="in",
         description="Only files whose path fits this glob, e.g. **/*.pdf or /home/ana/notes/**.",
     ),
+]
+# Not `type`, nor an alias of it, for the same reason.
+Types = Annotated[
+    str | None,
+    Field(
+        validation_alias="type",
+        description=f"Only files of these types, commas between: {', '.join(KINDS)}, or suffixes such as md or docx.",
+    ),
+]
+Since = Annotated[
+    str | None,
+    Field(description="Only files modified since: a date or time such as 2026-01-31 (UTC), or 12h, 7d, 2w, 1y ago."),
 ]
 AnswerId = Annotated[str, Field(description="The answer's id, as `ask` returned it.")]
 After = Annotated[str, Field(description="The place up to which the answer is known, as the last result named it.")]
@@ -134,20 +147,27 @@ def mcp_server(service: Service, version: str, in_time_s: float = IN_TIME_S) -> 
 
     @server.tool(title="Search your files", description=SEARCH, annotations=READ_ONLY)
     async def search(
-        ctx: Context, query: Query, limit: Limit = 10, within: Within = None
+        ctx: Context, query: Query, limit: Limit = 10, within: Within = None, types: Types = None, since: Since = None
     ) -> Annotated[CallToolResult, SearchOutput]:
-        with _spoken(), _span(ctx, "search", {"query": query, "limit": limit, "in": within}) as span:
-            found = await service.search(query, limit, within)
+        arguments = {"query": query, "limit": limit, **_filtered(within, types, since)}
+        with _spoken(), _span(ctx, "search", arguments) as span:
+            found = await service.search(query, limit, Filters.asked(within, types, since))
             text = found_text(found)
             _ended(span, text)
             return _result(text, found)
 
     @server.tool(title="Ask your files", description=ASK, annotations=READ_ONLY)
     async def ask(
-        ctx: Context, question: Question, within: Within = None, session: Session = None
+        ctx: Context,
+        question: Question,
+        within: Within = None,
+        types: Types = None,
+        since: Since = None,
+        session: Session = None,
     ) -> Annotated[CallToolResult, AskOutput]:
-        with _spoken(), _span(ctx, "ask", {"question": question, "in": within, "session": session}) as span:
-            request = await service.begin(question, within, session)
+        arguments = {"question": question, **_filtered(within, types, since), "session": session}
+        with _spoken(), _span(ctx, "ask", arguments) as span:
+            request = await service.begin(question, Filters.asked(within, types, since), session)
             return _told(span, await _read(service, request, (0, 0), in_time_s, _Progress(ctx)))
 
     @server.tool(title="The rest of an answer", description=GET_ANSWER, annotations=READ_ONLY)
@@ -187,6 +207,11 @@ def _told(span: trace.Span, told: Told) -> CallToolResult:
 def _result(text: str, data: Found | Told | Cancelled | Status) -> CallToolResult:
     content = TextContent(type="text", text=text)
     return CallToolResult(content=[content], structured_content=msgspec.to_builtins(data))
+
+
+def _filtered(within: str | None, types: str | None, since: str | None) -> dict[str, str]:
+    """What a trace shows of the filters: those that were given."""
+    return {name: word for name, word in (("in", within), ("type", types), ("since", since)) if word is not None}
 
 
 @contextmanager

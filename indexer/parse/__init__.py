@@ -11,7 +11,10 @@ from typing import Literal, cast
 
 from indexer.parse.document import Document, Heading, Kind, Unreadable, line_starts, refuse_longer
 
-__all__ = ["SUPPORTED", "UNSUPPORTED", "VERSION", "Document", "Heading", "Kind", "Unreadable", "line_starts", "parse"]
+__all__ = [
+    "SUFFIXES", "SUPPORTED", "UNSUPPORTED", "VERSION",
+    "Document", "Heading", "Kind", "Unreadable", "line_starts", "parse",
+]  # fmt: skip
 
 # Part of the index's signature: raise it when a parser's text, headings or pages change.
 VERSION = 2
@@ -43,6 +46,8 @@ _SUFFIXES: dict[_Format, str] = {
 _FORMATS: dict[str, _Format] = {
     f".{suffix}": found for found, suffixes in _SUFFIXES.items() for suffix in suffixes.split()
 }
+SUFFIXES = {found: tuple(f".{suffix}" for suffix in suffixes.split()) for found, suffixes in _SUFFIXES.items()}
+"""What reads them -> suffixes, lower case with their dot."""
 # What is read as text first; the others get the bytes.
 _WRITTEN = ("text", "markdown", "rst", "code", "delimited", "jsontext")
 _NAMES: dict[_Format, str] = {

@@ -44,6 +44,7 @@ from bridge.service import (
     Unavailable,
 )
 from bridge.sockets import bound
+from indexer.filters import EVERYTHING, Filters
 from indexer.hits import Found, Freshness, Hit, Summary
 
 FRESHNESS = Freshness("2025-11-03T17:02:11Z", 3)
@@ -94,17 +95,17 @@ class FakeService:
         self.calls: list[tuple[Any, ...]] = []
         self.half_way, self.go_on, self.left = anyio.Event(), anyio.Event(), anyio.Event()
 
-    async def search(self, query: str, limit: int = 10, within: str | None = None) -> Found:
-        self.calls.append(("search", query, limit, within))
+    async def search(self, query: str, limit: int = 10, filters: Filters = EVERYTHING, explain: bool = False) -> Found:
+        self.calls.append(("search", query, limit, filters, *(["explain"] if explain else [])))
         refuse(query)
         if query == "until the answer is given up":
             await self.left.wait()
         return Found(HITS[:limit], FRESHNESS)
 
-    async def begin(self, question: str, within: str | None = None, session: str | None = None) -> str:
-        self.calls.append(("ask", question, within, session))
+    async def begin(self, question: str, filters: Filters = EVERYTHING, session: str | None = None) -> str:
+        self.calls.append(("ask", question, filters, session))
         refuse(question, begun=False)
-        return self._answers.begin(Draft(uuid4().hex, question, within, session, label="extractive"))
+        return self._answers.begin(Draft(uuid4().hex, question, filters, session, label="extractive"))
 
     def follow(
         self, request: str, after: Place = (0, 0), grace_s: float | None = None

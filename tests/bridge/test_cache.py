@@ -15,6 +15,7 @@ import pytest
 from bridge.cache import Cache, Decision, Missed, Reused, Scope, open_cache
 from bridge.service import Answer, Citation
 from indexer.embed import Vectors
+from indexer.filters import Filters
 from indexer.hits import Freshness, Hit
 from indexer.store import Store, StoreAway
 from indexer.store.edge import open_edge
@@ -26,7 +27,7 @@ GLAZE = Hit("/d/glaze.md", "file:///d/glaze.md", 0.4, "Glaze the cups twice.", 7
 LOOM = Hit("/d/loom.md", "file:///d/loom.md", 0.3, "The loom has eight shafts.", 2, 2, sha256="l1")
 QUESTION = "How long does the kiln cool?"
 SAME = "For how long does the kiln cool?"
-SCOPE = Scope(None, "extractive", "p1", "model@1", 5)
+SCOPE = Scope(Filters(), "extractive", "p1", "model@1", 5)
 ANSWER = Answer(
     "The kiln cools for twelve hours. [1]",
     (Citation(1, KILN.path, KILN.uri, KILN.text, start_line=1, end_line=3),),
@@ -164,7 +165,9 @@ async def test_a_passage_that_is_merged_with_its_neighbours_is_still_itself_in_a
 @pytest.mark.parametrize(
     "other",
     [
-        replace(SCOPE, within="*.md"),
+        replace(SCOPE, filters=Filters("*.md")),
+        replace(SCOPE, filters=Filters(types=("md",))),
+        replace(SCOPE, filters=Filters(since="7d")),
         replace(SCOPE, engine="vllm"),
         replace(SCOPE, prompt="p2"),
         replace(SCOPE, top_k=6),

@@ -12,6 +12,7 @@ from bridge import sockets, sse
 from bridge.client import Remote, remote
 from bridge.folder import running
 from bridge.service import Answer, BadInput, Part, Piece, Service, Unavailable, asking
+from indexer.filters import Filters
 from indexer.hits import Found, Summary
 from tests.bridge.fake_service import ANSWER, FRESHNESS, HITS, PIECES, ROWS, STATUS, FakeService, serving
 
@@ -44,7 +45,7 @@ def client(both: tuple[FakeService, Remote]) -> Service:
 
 
 async def parts_of(client: Service, question: str) -> list[Part]:
-    async with asking(client, question, "**/*.md", "s1") as parts:
+    async with asking(client, question, Filters("**/*.md"), "s1") as parts:
         return [part async for part in parts]
 
 
@@ -70,7 +71,8 @@ async def answering(folder: Path, reply: bytes) -> AsyncGenerator[str]:
 async def test_every_call_reaches_the_daemon_and_its_result_comes_back_whole(
     client: Service, service: FakeService
 ) -> None:
-    assert await client.search("key", 2, "**/*.md") == Found(HITS[:2], FRESHNESS)
+    assert await client.search("key", 2, Filters("**/*.md")) == Found(HITS[:2], FRESHNESS)
+    assert await client.search("key", 1, Filters(None, ("md",), "7d"), explain=True) == Found(HITS[:1], FRESHNESS)
     assert await client.status() == STATUS
     assert tuple(await client.documents()) == ROWS
     assert tuple(await client.documents("**/*.md")) == ROWS
@@ -79,7 +81,8 @@ async def test_every_call_reaches_the_daemon_and_its_result_comes_back_whole(
     assert (await client.clear_cache(), (await client.cache_stats()).uses) == (1, 2)
     await client.stop()
     assert service.calls == [
-        ("search", "key", 2, "**/*.md"),
+        ("search", "key", 2, Filters("**/*.md")),
+        ("search", "key", 1, Filters(None, ("md",), "7d"), "explain"),
         ("documents", None),
         ("documents", "**/*.md"),
         ("index", "/a", "/b"),
@@ -90,7 +93,7 @@ async def test_every_call_reaches_the_daemon_and_its_result_comes_back_whole(
 
 async def test_an_answer_comes_piece_by_piece_then_whole(client: Service, service: FakeService) -> None:
     assert await parts_of(client, "when?") == [*(Piece(chunk) for chunk in PIECES), ANSWER]
-    assert service.calls == [("ask", "when?", "**/*.md", "s1")]
+    assert service.calls == [("ask", "when?", Filters("**/*.md"), "s1")]
 
 
 async def test_pieces_come_while_the_rest_is_still_being_made(client: Service, service: FakeService) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from bridge import sse
 from bridge.guard import MAX_BODY
+from indexer.filters import Filters
 from tests.bridge.fake_service import HITS, PIECES, FakeService, serving
 
 TOKEN = "correct horse"
@@ -82,7 +83,7 @@ async def test_health_is_ok(gateway: Served) -> None:
 
 async def test_a_search_passes_its_words_on_and_gives_hits_with_every_promised_field(gateway: Served) -> None:
     response = await gateway.tcp.post("/search", json={"query": "key", "limit": 2, "in": "**/*.md"})
-    assert gateway.service.calls == [("search", "key", 2, "**/*.md")]
+    assert gateway.service.calls == [("search", "key", 2, Filters("**/*.md"))]
     found = response.json()
     assert found["freshness"] == {"as_of": "2025-11-03T17:02:11Z", "pending": 3}
     assert found["degraded"] == []
@@ -95,7 +96,19 @@ async def test_a_search_passes_its_words_on_and_gives_hits_with_every_promised_f
 
 async def test_a_search_names_only_its_query_and_the_rest_has_defaults(gateway: Served) -> None:
     await gateway.tcp.post("/search", json={"query": "key", "later": True})
-    assert gateway.service.calls == [("search", "key", 10, None)]
+    assert gateway.service.calls == [("search", "key", 10, Filters())]
+
+
+async def test_filters_are_words_or_lists_and_pass_on(gateway: Served) -> None:
+    body: dict[str, Any] = {"query": "key", "type": "md, PDF", "since": "7d", "explain": True}
+    await gateway.tcp.post("/search", json=body)
+    await gateway.tcp.post("/search", json={"query": "key", "type": ["pdf", "md"]})
+    await gateway.tcp.post("/answers", json={"text": "when?", "type": "md", "since": "2026-01-31"})
+    assert gateway.service.calls == [
+        ("search", "key", 10, Filters(None, ("md", "pdf"), "7d"), "explain"),
+        ("search", "key", 10, Filters(None, ("md", "pdf"))),
+        ("ask", "when?", Filters(None, ("md",), "2026-01-31"), None),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -123,7 +136,7 @@ async def test_bad_input_is_a_400_that_says_what_was_expected(
 async def test_an_answer_streams_as_numbered_events_then_its_end_then_done(gateway: Served) -> None:
     body = {"text": "when?", "in": "**/*.md", "session": "s1"}
     response = await gateway.tcp.post("/build-context", json=body)
-    assert gateway.service.calls == [("ask", "when?", "**/*.md", "s1")]
+    assert gateway.service.calls == [("ask", "when?", Filters("**/*.md"), "s1")]
     assert response.headers["content-type"].partition(";")[0] == "text/event-stream"
     assert response.content.endswith(b"\n\ndata: [DONE]\n\n")
     *said, done = await events(response)

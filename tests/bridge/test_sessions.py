@@ -16,6 +16,7 @@ import bridge.sessions
 import bridge.tools  # noqa: F401  # the SDK is there before the clocks of the tests run
 from bridge import sockets
 from bridge.mcp_later import mcp_later
+from indexer.filters import Filters
 from tests.bridge.fake_service import FakeService
 
 INITIALIZE = {
@@ -122,7 +123,7 @@ async def test_a_message_may_have_megabytes(daemon: str, service: FakeService) -
         await client.open()
         query = "a" * (5 << 20)
         assert (await client.search(1, query))["id"] == 1
-        assert service.calls == [("search", query, 10, None)]
+        assert service.calls == [("search", query, 10, Filters())]
 
 
 async def test_clients_have_sessions_of_their_own_over_one_service(daemon: str, service: FakeService) -> None:

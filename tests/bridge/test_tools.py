@@ -21,6 +21,7 @@ from bridge.answers import INTERNAL
 from bridge.citing import answer_text, found_text, status_text
 from bridge.mcp_later import mcp_later
 from bridge.service import Answer, FailedFile, Status
+from indexer.filters import Filters
 from indexer.hits import Found, Freshness, Hit
 from tests.bridge.fake_service import ANSWER, FRESHNESS, HITS, PIECES, STATUS, FakeService, serving
 
@@ -63,8 +64,8 @@ def text(result: CallToolResult) -> str:
 async def test_each_tool_says_what_it_takes_and_gives(client: Client) -> None:
     listed = {tool.name: tool for tool in (await client.list_tools()).tools}
     assert listed.keys() == {"search", "ask", "get_answer", "cancel_answer", "status"}
-    assert listed["search"].input_schema["properties"].keys() == {"query", "limit", "in"}
-    assert listed["ask"].input_schema["properties"].keys() == {"question", "in", "session"}
+    assert listed["search"].input_schema["properties"].keys() == {"query", "limit", "in", "type", "since"}
+    assert listed["ask"].input_schema["properties"].keys() == {"question", "in", "type", "since", "session"}
     assert listed["search"].input_schema["required"] == ["query"]
     for tool in listed.values():
         assert tool.title and tool.description and tool.output_schema and tool.annotations
@@ -79,7 +80,11 @@ async def test_each_tool_says_what_it_takes_and_gives(client: Client) -> None:
 
 async def test_a_search_gives_numbered_hits_in_words_and_the_same_as_data(client: Client, service: FakeService) -> None:
     result = await client.call_tool("search", {"query": "key", "limit": 2, "in": "**/*.md"})
-    assert service.calls == [("search", "key", 2, "**/*.md")]
+    await client.call_tool("search", {"query": "key", "type": "pdf, md", "since": "7d"})
+    assert service.calls == [
+        ("search", "key", 2, Filters("**/*.md")),
+        ("search", "key", 10, Filters(None, ("md", "pdf"), "7d")),
+    ]
     assert not result.is_error
     assert text(result) == found_text(Found(HITS[:2], FRESHNESS))
     assert msgspec.convert(result.structured_content, Found) == Found(HITS[:2], FRESHNESS)
@@ -94,7 +99,7 @@ async def test_an_answer_comes_with_its_sources_and_rising_progress(client: Clie
     arguments = {"question": "when?", "in": "**/*.md", "session": "s1"}
     with anyio.fail_after(5):
         result = await client.call_tool("ask", arguments, progress_callback=note)
-    assert service.calls == [("ask", "when?", "**/*.md", "s1")]
+    assert service.calls == [("ask", "when?", Filters("**/*.md"), "s1")]
     assert text(result) == answer_text(ANSWER)
     assert replace(msgspec.convert(result.structured_content, Answer), request="") == ANSWER
     assert told[:2] == [(1, "searching"), (2, "4 words so far")]
@@ -239,7 +244,7 @@ def test_a_path_or_a_heading_with_a_line_break_stays_on_its_line() -> None:
 
 def test_a_search_that_found_nothing_says_what_to_try() -> None:
     said = found_text(Found((), Freshness("2025", 1)))
-    assert said.startswith("No passage fits. Other words may, or a search without `in`.\n\n")
+    assert said.startswith("No passage fits. Other words may, or a search without filters.\n\n")
     assert said.endswith("The index is current as of 2025; 1 file is pending.")
 
 
@@ -308,7 +313,7 @@ def test_a_call_is_a_tool_span_between_the_clients_own_span_and_those_of_the_ser
     for span in (searched, refused, asked):
         assert span["name"] == span["attributes"]["tool.name"]
         assert by_id[span["parent_id"]]["kind"] == "SpanKind.CLIENT"
-    assert json.loads(searched["attributes"]["input.value"]) == {"query": "key", "limit": 10, "in": None}
+    assert json.loads(searched["attributes"]["input.value"]) == {"query": "key", "limit": 10}
     assert "[1] /notes/vpn.md" in searched["attributes"]["output.value"]
     assert searched["status"]["status_code"] == "OK"
     assert refused["status"]["status_code"] == "ERROR"

@@ -9,6 +9,7 @@ import pytest
 
 from indexer.catalog import Catalog
 from indexer.embed.weights import tokenizer
+from indexer.filters import Filters
 from indexer.hits import Found, Summary
 from indexer.pipeline import CHUNK_TOKENS, OVERLAP_TOKENS, Indexer
 from indexer.records import COMPLETE
@@ -47,7 +48,7 @@ class Library:
         return {chunk.id for _, chunk in self.index.catalog.unfilled(-1, 10**9)}
 
     async def find(self, query: str, limit: int = 5, within: str | None = None) -> Found:
-        return await search(self.index, query, limit, within=within)
+        return await search(self.index, query, limit, filters=Filters(within))
 
     async def names(self, query: str, within: str | None = None) -> list[str]:
         return [Path(hit.path).name for hit in (await self.find(query, within=within)).hits]

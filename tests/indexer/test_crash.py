@@ -72,7 +72,7 @@ class MortalStore:
 
 
 def chunk_ids(catalog: Catalog) -> set[int]:
-    return {id_ for _, path in catalog.paths() for id_ in _ids(catalog, path)}
+    return {id_ for _, path, _ in catalog.files() for id_ in _ids(catalog, path)}
 
 
 def _ids(catalog: Catalog, path: str) -> list[int]:
@@ -121,7 +121,7 @@ async def test_a_kill_at_any_step_leaves_no_document_without_its_points_and_no_p
     last = dying.revived(all_of_it)
     await a_life(catalog, last, reader)
     assert chunk_ids(catalog) == set(last.flushed)
-    assert {Path(path).name for _, path in catalog.paths()} == {"a.txt"}
+    assert {Path(path).name for _, path, _ in catalog.files()} == {"a.txt"}
     assert died == (dies_at <= dying.calls)
     assert died or dies_at > 4, "the steps to die at have become fewer"
     catalog.close()
@@ -136,7 +136,7 @@ async def test_vectors_that_no_file_uses_any_more_are_dropped(tmp_path: Path, re
     write(folder, "a.txt", "The lantern")
     store = MortalStore({}, 10**9)
     await a_life(catalog, store, reader)
-    keys = [one.chunk.key for _, path in catalog.paths() for one in catalog.neighbours(document_id(path), 0, 10**9)]
+    keys = [one.chunk.key for _, path, _ in catalog.files() for one in catalog.neighbours(document_id(path), 0, 10**9)]
     assert len(catalog.vectors(SIGNATURE, keys)) == len(set(keys)) > 0
     (folder / "a.txt").unlink()
     await a_life(catalog, store, reader)

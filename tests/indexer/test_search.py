@@ -2,11 +2,13 @@
 
 import json
 import unicodedata
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from indexer.filters import BadGlob
+from indexer.filters import BadFilter, Filters
+from indexer.search import search
 from tests.indexer.conftest import Library
 
 
@@ -51,6 +53,28 @@ async def test_a_glob_keeps_to_files_folders_and_absolute_paths(library: Library
     found = await library.find("lantern", within="*.pdf")
     assert found.hits == ()
     assert "no document lies within '*.pdf'" in found.degraded
+
+
+async def test_filters_of_type_and_time_keep_to_the_files_that_are_there_now(library: Library) -> None:
+    library.write("new.md", "The lantern hangs in the barn.", old=False)
+    library.write("old.md", "The lantern hangs in the barn.")
+    library.write("old.txt", "The lantern hangs in the barn.")
+    await library.sync()
+    half_an_hour = (datetime.now(UTC) - timedelta(minutes=30)).isoformat()
+
+    async def names(filters: Filters) -> set[str]:
+        return {Path(hit.path).name for hit in (await search(library.index, "lantern", 5, filters=filters)).hits}
+
+    markdown = Filters(types=("md",))
+    assert await names(markdown) == {"new.md", "old.md"}
+    assert await names(Filters(since=half_an_hour)) == {"new.md"}
+    assert await names(Filters(types=("text",), since="1d")) == {"old.txt"}
+    library.write("later.md", "The lantern hangs in the barn.")
+    (library.folder / "old.md").unlink()
+    await library.sync()
+    assert await names(markdown) == {"new.md", "later.md"}
+    nothing = await search(library.index, "lantern", 5, filters=Filters("*.txt", ("pdf",), "7d"))
+    assert nothing.degraded == ("no document lies within '*.txt' and is of type pdf and was modified since 7d",)
 
 
 async def test_an_empty_index_finds_nothing(library: Library) -> None:
@@ -103,7 +127,7 @@ async def test_a_glob_that_is_none_is_refused_in_words(library: Library) -> None
     library.write("a.txt", "lantern")
     await library.sync()
     for glob in ("!", "a\\", "[z-a]"):
-        with pytest.raises(BadGlob, match=r"pattern as in \.gitignore"):
+        with pytest.raises(BadFilter, match=r"pattern as in \.gitignore"):
             await library.find("lantern", within=glob)
 
 
