@@ -9,6 +9,7 @@ import anyio.to_thread
 
 from bridge.settings import Settings, WrongSetting, worded
 from indexer.embed import EmbedderUnusable, weights
+from indexer.embed.prefixes import Asked
 from inference_server.engines import EngineUnusable, Generate
 from inference_server.engines.embed import NoWeights, embedding
 
@@ -69,8 +70,10 @@ def _onnx(name: str, settings: Settings) -> Generate:
     from bridge.opening import models_folder
     from indexer.embed import onnx
 
-    loaded = onnx.load(name, settings.embed_model, models_folder(), settings.threads, precision="fp32")
-    return embedding(loaded.documents, loaded.signature.partition(":")[2], "onnx")
+    # Who sends a text has put before it what the model wants there.
+    asked = Asked("", "")
+    loaded = onnx.load(name, settings.embed_model, models_folder(), settings.threads, precision="fp32", asked=asked)
+    return embedding(loaded.documents, loaded.weights, "onnx")
 
 
 def _folder(name: str, settings: Settings) -> Path:

@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from uuid import uuid4
 
 import anyio.to_thread
@@ -21,10 +21,14 @@ from bridge.settings import Settings
 from indexer import chunk, lexical, parse
 from indexer.catalog import Catalog
 from indexer.embed import Done, Embedder, EmbedderAway, EmbedderUnusable, TextsRefused, Vectors
+from indexer.embed.prefixes import NOTHING_ASKED, Asked
 from indexer.grow import Growth
 from indexer.records import COMPLETE, Generation
 from indexer.search import Index
 from indexer.store import Store, StoreAway, StoreUnusable
+
+if TYPE_CHECKING:
+    from indexer.embed.onnx import OnnxEmbedder
 
 logger = logging.getLogger("tandem")
 
@@ -203,44 +207,50 @@ class _Parts:
         name = rest.rpartition("@")[0]
         try:
             recorded = (answers.signature, answers.dimensions)
-            if kind == "ollama":
-                embedder: Embedder = await self._ollama(name, recorded)
-            elif kind == "remote":
-                embedder = await self._remote(name, recorded)
-            else:
-                embedder, _ = await self._onnx(name, kind.removeprefix("onnx-"))
+            for asked in dict.fromkeys((self._asked, NOTHING_ASKED)):  # prefixes may be what is new
+                if kind == "ollama":
+                    embedder: Embedder = await self._ollama(name, recorded, asked)
+                elif kind == "remote":
+                    embedder = await self._remote(name, recorded, asked)
+                else:
+                    embedder, _ = await self._onnx(name, kind.removeprefix("onnx-"), asked)
+                if embedder.signature == answers.signature:
+                    return embedder
         except (EmbedderAway, EmbedderUnusable) as error:
             return Absent(answers.signature, answers.dimensions, str(error))
-        if embedder.signature != answers.signature:
-            return Absent(answers.signature, answers.dimensions, f"{answers.signature} is not to be had any more")
-        return embedder
+        return Absent(answers.signature, answers.dimensions, f"{answers.signature} is not to be had any more")
 
     async def _embedder(self, recorded: tuple[str, int] | None) -> tuple[Embedder, Path]:
         """The embedder, and the WordPiece vocabulary by which chunks are measured whatever embeds them."""
         from indexer.embed import weights
 
         if self.settings.embed == "ollama":
-            embedder = await self._ollama(self.settings.embedding_model, recorded)
+            embedder = await self._ollama(self.settings.embedding_model, recorded, self._asked)
             return embedder, weights.tokenizer(self.settings.embed_model)
         if self.settings.embed == "remote":
-            embedder = await self._remote(self.settings.embedding_model, recorded)
+            embedder = await self._remote(self.settings.embedding_model, recorded, self._asked)
             return embedder, weights.tokenizer(self.settings.embed_model)
-        return await self._onnx(self.settings.embedding_model, self.settings.embed_precision)
+        return await self._onnx(self.settings.embedding_model, self.settings.embed_precision, self._asked)
 
-    async def _ollama(self, name: str, recorded: tuple[str, int] | None) -> Embedder:
+    @property
+    def _asked(self) -> Asked:
+        return Asked(self.settings.embed_document_prefix, self.settings.embed_query_prefix)
+
+    async def _ollama(self, name: str, recorded: tuple[str, int] | None, asked: Asked) -> Embedder:
         from indexer.embed.ollama import open_ollama
 
-        return await self.stack.enter_async_context(open_ollama(self.settings.ollama_host, name, recorded))
+        opened = open_ollama(self.settings.ollama_host, name, recorded, asked=asked)
+        return await self.stack.enter_async_context(opened)
 
-    async def _remote(self, name: str, recorded: tuple[str, int] | None) -> Embedder:
+    async def _remote(self, name: str, recorded: tuple[str, int] | None, asked: Asked) -> Embedder:
         from bridge.remote_embedding import embedding_workers, has_twin
         from indexer.embed.remote import open_remote
 
         ask = await self.stack.enter_async_context(embedding_workers(self.settings))
-        twin = (await self._onnx(name, "fp32"))[0] if has_twin(name, self.settings) else None
-        return await open_remote(ask, name, twin, recorded)
+        twin = (await self._onnx(name, "fp32", asked))[0] if has_twin(name, self.settings) else None
+        return await open_remote(ask, name, twin, recorded, asked)
 
-    async def _onnx(self, name: str, precision: str) -> tuple[Embedder, Path]:
+    async def _onnx(self, name: str, precision: str, asked: Asked) -> tuple["OnnxEmbedder", Path]:
         from indexer.embed import onnx
 
         cache = models_folder()
@@ -252,6 +262,7 @@ class _Parts:
             self.settings.threads,
             precision="fp32" if precision == "fp32" else "int8",
             background=self.background,
+            asked=asked,
         )
         try:
             loaded = await anyio.to_thread.run_sync(load)
@@ -286,8 +297,8 @@ def _place(settings: Settings) -> str:
 
 def _same_model(settings: Settings, generation: Generation) -> bool:
     # What workers make with weights that this machine has too is what it would make itself.
-    kinds = {"ollama": ["ollama"], "remote": ["remote", "onnx-fp32"]}.get(
-        settings.embed, [f"onnx-{settings.embed_precision}"]
+    kinds = {"ollama": ["ollama"], "remote": ["remote", "onnx-fp32", "onnx-file"]}.get(
+        settings.embed, [f"onnx-{settings.embed_precision}", "onnx-file"]
     )
     return generation.signature.startswith(tuple(f"{kind}:{settings.embedding_model}@" for kind in kinds))
 

@@ -3,7 +3,9 @@
 Stdlib and dotenv only: `tandem mcp` reads it and must be up in milliseconds. Each field's comment in `.env.example`.
 """
 
+import json
 import os
+import re
 import tomllib
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
@@ -55,6 +57,8 @@ class Settings:
     embed: str = "onnx"
     embed_model: Path | None = None
     embed_precision: str = "int8"
+    embed_query_prefix: str | None = None  # none: as the model was trained; empty: no prefix
+    embed_document_prefix: str | None = None
     poll: str = "auto"
     quantization: Literal["none", "int8", "turbo8"] = "none"
     max_file_mb: int = 64
@@ -76,6 +80,7 @@ class Settings:
         return self.thread_pool_size or os.cpu_count() or 1
 
 
+_MINILM = "all-MiniLM-L6-v2"
 OURS = frozenset(
     {
         "data",
@@ -86,6 +91,8 @@ OURS = frozenset(
         "embed",
         "embed_model",
         "embed_precision",
+        "embed_query_prefix",
+        "embed_document_prefix",
         "poll",
         "quantization",
         "max_file_mb",
@@ -115,6 +122,8 @@ _RANGES = {
     "lease_s": (1, inf),
     "max_file_mb": (1, 2048),
 }
+# Taken with the blanks at their ends; the word `none` is the empty text, for an empty word means unset.
+_PREFIXES = ("embed_query_prefix", "embed_document_prefix")
 _READERS: dict[type, tuple[Callable[[str], Any], str]] = {
     int: (int, "a whole number"),
     float: (float, "a number"),
@@ -175,6 +184,8 @@ def _parsed(name: str, word: str, source: str) -> Any:
     def wrong(expected: str) -> WrongSetting:
         return WrongSetting(f"{_variable(name)} was expected to be {expected}, {source} says {word!r}")
 
+    if name in _PREFIXES:
+        return "" if word.strip() == "none" else word
     kind = _KINDS[name]
     read, expected = next((reader for type_, reader in _READERS.items() if type_ in kind), (str, "text"))
     try:
@@ -199,8 +210,9 @@ def _checked(settings: Settings) -> Settings:
     if settings.engine == "openai":
         openai_settings(settings)
     if not settings.embedding_model:
-        name = "nomic-embed-text" if settings.embed == "ollama" else "all-MiniLM-L6-v2"
-        settings = replace(settings, embedding_model=name)
+        own = settings.embed != "ollama"
+        name = (settings.embed_model and _name_of(settings.embed_model)) or _MINILM
+        settings = replace(settings, embedding_model=name if own else "nomic-embed-text")
     if settings.embed == "remote" and not settings.redis_url:
         raise WrongSetting(
             "TANDEM_EMBED=remote needs REDIS_URL, where workers (`tandem worker --task embed`) take batches of texts; "
@@ -233,6 +245,20 @@ def openai_settings(settings: Settings) -> tuple[str, str | None, str]:
             "the model's name there; set both"
         )
     return settings.openai_base_url, settings.openai_api_key, settings.model
+
+
+def _name_of(folder: Path) -> str | None:
+    """Of a model that is clearly none like all-MiniLM-L6-v2: its folder's, or in the hub's cache its repository's."""
+    try:
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+        shape = (config.get("model_type"), config.get("hidden_size"), config.get("num_hidden_layers"))
+    except (OSError, ValueError, AttributeError):
+        return None
+    if shape == ("bert", 384, 6):
+        return None
+    place = folder.parent.parent if folder.parent.name == "snapshots" else folder
+    # A signature is parted at these.
+    return re.sub(r"[@:\s]", "-", place.name.removeprefix("models--").replace("--", "/"))
 
 
 def _variable(field: str) -> str:

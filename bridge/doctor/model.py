@@ -3,13 +3,18 @@
 import os
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bridge.doctor.check import Check, NoAnswer, asked, existing, in_thread, json_of
 from bridge.doctor.recorded import Recorded
 from bridge.settings import Settings
 from indexer.embed import EmbedderAway, EmbedderUnusable
+from indexer.embed.prefixes import Asked
+from indexer.embed.way import Way, read
 from indexer.records import Generation
+
+if TYPE_CHECKING:
+    from indexer.embed.weights import Weights
 
 _VOCABULARY = "all-MiniLM-L6-v2"  # by which chunks are measured, whatever embeds them
 
@@ -18,36 +23,52 @@ async def weights(settings: Settings, recorded: Recorded) -> list[Check]:
     own = settings.embed != "ollama"
     name = settings.embedding_model if own else _VOCABULARY
     try:
-        sha256, place = await in_thread(partial(_weights, name, settings.embed_model))
+        asked = Asked(settings.embed_document_prefix, settings.embed_query_prefix)
+        found = await in_thread(partial(_weights, name, settings.embed_model))
+        way = found and await in_thread(partial(read, found.folder, name, asked, pooled=found.is_graph))
     except (EmbedderAway, EmbedderUnusable) as error:
         return [
             Check("model", "failed", str(error), "until then nothing new is indexed, and a search finds words only")
         ]
-    if sha256 is None and settings.embed == "remote":
+    if found is None and settings.embed == "remote":
         return [Check("model", "ok", f"workers embed with {name}, queries too: its weights are not on this machine")]
-    if sha256 is None:
-        found = f"{name} is neither installed nor in a folder that TANDEM_EMBED_MODEL names"
+    if found is None or way is None:
+        told = f"{name} is neither installed nor in a folder that TANDEM_EMBED_MODEL names"
         remedy = (
             "the next start looks in the cache of huggingface.co and may download it (90 MB, once); or `make install`"
         )
-        return [Check("model", "ok" if recorded.answers else "warning", found, remedy)]
+        return [Check("model", "ok" if recorded.answers else "warning", told, remedy)]
     if not own:
-        return [Check("model", "ok", f"Ollama embeds; the vocabulary of {name} is in {place}")]
+        return [Check("model", "ok", f"Ollama embeds; the vocabulary of {name} is in {found.folder}")]
     precision = "fp32" if settings.embed == "remote" else settings.embed_precision
-    checks = [await in_thread(partial(_graph, f"{name} in {place}", sha256, precision))]
+    what = f"{name} in {found.folder}{_told(way)}"
+    if found.is_graph:
+        checks, kind = [Check("model", "ok", f"{what}, as {found.file.name} has it")], "onnx-file"
+    else:
+        checks, kind = [await in_thread(partial(_graph, what, found.sha256, precision))], f"onnx-{precision}"
     if recorded.answers:
-        checks += _same("model", recorded.answers, f"onnx-{precision}:{name}@{sha256[:12]}", recorded.chunks)
+        tag = None if found.is_graph else way.tag
+        checks += _same("model", recorded.answers, f"{kind}:{name}@{found.sha256[:12]}", recorded.chunks, tag)
     return checks
 
 
-def _weights(name: str, folder: Path | None) -> tuple[str | None, Path | None]:
-    """(sha256, where they are) without a download. Raises EmbedderUnusable or EmbedderAway where they are not right."""
+def _weights(name: str, folder: Path | None) -> "Weights | None":
+    """Without a download. Raises EmbedderUnusable or EmbedderAway where they are not right."""
     from indexer.embed import weights
 
     if folder is None and weights.package(name) is None:
-        return None, None
-    found = weights.find(name, folder)
-    return found.sha256, found.folder
+        return None
+    return weights.find(name, folder)
+
+
+def _told(way: Way) -> str:
+    """What differs from model to model, and can be set."""
+    if way == Way():
+        return ""
+    words = [f"{way.max_tokens} tokens", "" if way.pooling == "graph" else f"pooled by {way.pooling}"]
+    words += [f"before a query {way.prefixes.query!r}" if way.prefixes.query else ""]
+    words += [f"before a document {way.prefixes.document!r}" if way.prefixes.document else ""]
+    return f" ({', '.join(filter(None, words))})"
 
 
 def _graph(what: str, sha256: str, precision: str) -> Check:
@@ -62,14 +83,15 @@ def _graph(what: str, sha256: str, precision: str) -> Check:
     return Check("model", "ok", f"{what}, {precision}; the first start makes it ready (about 5 s)")
 
 
-def _same(part: str, answers: Generation, wanted: str, chunks: int) -> list[Check]:
-    """`wanted`: a signature without its dimensions."""
-    if answers.signature.startswith(f"{wanted}:"):
+def _same(part: str, answers: Generation, wanted: str, chunks: int, tag: str | None = None) -> list[Check]:
+    """`wanted`: a signature without its dimensions; `tag`: its end, where that is known."""
+    has = answers.signature.removeprefix(f"{wanted}:").partition(":")
+    if answers.signature.startswith(f"{wanted}:") and tag in (None, "".join(has[1:])):
         return []
-    found = f"the index was made with {answers.signature}, the settings ask for {wanted}"
+    found = f"the index was made with {answers.signature}, the settings ask for {wanted}{tag or ''}"
     remedy = (
         f"the next start embeds up to {chunks} chunks anew, while the index as it is answers; "
-        "to keep that one, set TANDEM_EMBED, TANDEM_EMBED_PRECISION or EMBEDDING_MODEL back, or pull the former model"
+        "to keep that one, set what you changed of TANDEM_EMBED… and EMBEDDING_MODEL back, or pull the former model"
     )
     return [Check(part, "warning", found, remedy)]
 

@@ -22,12 +22,10 @@ import numpy as np
 import ollama
 
 from indexer.embed import Done, EmbedderAway, EmbedderUnusable, TextsRefused, Vectors
+from indexer.embed.prefixes import NOTHING, NOTHING_ASKED, Asked, of, tagged
 
-# (document, query): what the model was trained with; Ollama does not add them.
-_PREFIXES = {
-    "nomic-embed-text": ("search_document: ", "search_query: "),
-    "mxbai-embed-large": ("", "Represent this sentence for searching relevant passages: "),
-}
+# Ollama does not add prefixes. What a signature stands for that tells of none:
+_ALWAYS = {name: of(name) for name in ("nomic-embed-text", "mxbai-embed-large")}
 _BATCH, _IN_FLIGHT = 32, 3
 _CONNECT_S = 3
 _TRIES, _TRIES_ALONE = 2, 5  # a batch is soon halved; one text is refused only when there is no doubt
@@ -56,13 +54,14 @@ async def open_ollama(
     patience: Patience | None = None,
     batch: int = _BATCH,
     in_flight: int = _IN_FLIGHT,
+    asked: Asked = NOTHING_ASKED,
 ) -> AsyncGenerator["OllamaEmbedder"]:
     """`recorded` is the index's (signature, dimensions): with it, an Ollama that is away now is no error yet.
 
     Raises EmbedderAway (nothing recorded and no answer) or EmbedderUnusable (the model is not pulled).
     """
     client = ollama.AsyncClient(host, timeout=httpx.Timeout(None, connect=_CONNECT_S))
-    embedder = OllamaEmbedder(_Ollama(client, host, model, patience or Patience()), batch, in_flight)
+    embedder = OllamaEmbedder(_Ollama(client, host, model, patience or Patience()), batch, in_flight, asked)
     try:
         await embedder.open(recorded)
         yield embedder
@@ -73,12 +72,12 @@ async def open_ollama(
 class OllamaEmbedder:
     """Texts in batches, several of them in flight; each is asked for until it has its one answer."""
 
-    def __init__(self, server: "_Ollama", batch: int, in_flight: int) -> None:
+    def __init__(self, server: "_Ollama", batch: int, in_flight: int, asked: Asked = NOTHING_ASKED) -> None:
         self._server, self._batch, self._in_flight = server, batch, in_flight
         self._met = False
-        name = server.model.split(":")[0].split("/")[-1]
-        self._document_prefix, self._query_prefix = _PREFIXES.get(name, ("", ""))
-        self._probe = [f"{self._document_prefix}dimensions"]
+        self.prefixes = asked.over(of(server.model))
+        self._always = _ALWAYS.get(server.model.split(":")[0].split("/")[-1], NOTHING)
+        self._probe = [f"{self.prefixes.document}dimensions"]
         self.signature = ""
         self.dimensions = 0
 
@@ -89,7 +88,7 @@ class OllamaEmbedder:
         except EmbedderAway:
             if recorded is None:
                 raise
-            self.signature, self.dimensions = recorded
+            self.signature, self.dimensions = tagged(recorded[0], self.prefixes, self._always), recorded[1]
 
     async def meet(self) -> None:
         """Makes sure that this is the index's model. Raises EmbedderAway or EmbedderUnusable."""
@@ -125,7 +124,7 @@ class OllamaEmbedder:
             with anyio.fail_after(server.patience.query_s):
                 if not self._met:
                     await self.meet()
-                ask = partial(server.embed, [self._query_prefix + text], self.dimensions)
+                ask = partial(server.embed, [self.prefixes.query + text], self.dimensions)
                 (vector,) = await server.surely(ask, server.soon)
                 self._same_digest(await server.surely(server.digest, server.soon))
                 return vector
@@ -135,7 +134,7 @@ class OllamaEmbedder:
     async def _embed(self, start: int, texts: Sequence[str], run: "_Run") -> None:
         """All of these texts end in `run`: done or refused."""
         server, alone = self._server, len(texts) == 1
-        prefixed = [self._document_prefix + text for text in texts]
+        prefixed = [self.prefixes.document + text for text in texts]
         waits = replace(server.late, tries=_TRIES_ALONE if alone else _TRIES)
         try:
             rows = await server.patiently(partial(server.embed, prefixed, self.dimensions), waits)
@@ -175,7 +174,8 @@ class OllamaEmbedder:
         return self._signature(digest, dimensions), dimensions
 
     def _signature(self, digest: str, dimensions: int) -> str:
-        return f"ollama:{self._server.model}@{digest[:12]}:{dimensions}"
+        signature = f"ollama:{self._server.model}@{digest[:12]}:{dimensions}"
+        return tagged(signature, self.prefixes, self._always)
 
     def _same_digest(self, digest: str) -> None:
         self._same(self._signature(digest, self.dimensions), self.dimensions)

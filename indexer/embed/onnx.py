@@ -1,15 +1,12 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
-"""A small BERT on onnxruntime, in this process: no torch, no server."""
+"""A small BERT or one of its relatives on onnxruntime, in this process: no torch, no server."""
 
-import hashlib
-import json
 import os
 import sys
 import threading
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +14,18 @@ import anyio.to_thread
 import numpy as np
 from anyio import CapacityLimiter
 
-from indexer.embed import Done, Vectors, weights
+from indexer.embed import Done, EmbedderUnusable, Vectors, graph, weights
 from indexer.embed.graph import Precision
+from indexer.embed.prefixes import NOTHING_ASKED, Asked
+from indexer.embed.sessions import Session
+from indexer.embed.way import MAX_TOKENS, Way, first_place, read
 
-MAX_TOKENS = 256
 _BATCH = 8  # more gains nothing on a CPU
 _NICE = 10
-_RACY_NS = 2_000_000_000  # what changed just now may have changed after it was hashed
+_AS_IT_IS = "onnx-file"
+
+_Windows = list[list[int]]
+"""A text's token numbers: one window of them, or more where the model takes less than a chunk at a time."""
 
 
 def load(
@@ -33,19 +35,28 @@ def load(
     threads: int,
     precision: Precision = "int8",
     background: bool = False,
+    asked: Asked = NOTHING_ASKED,
 ) -> "OnnxEmbedder":
-    """Opens the model; the first time it is built from the weights into `cache` (about 1 s).
+    """Opens the model; the first time it is built from the weights into `cache` (about 1 s). A model that came as a
+    graph runs as it is, whatever `precision` says.
 
     `background`: documents are embedded at a low CPU priority (on Linux), queries never.
     Raises EmbedderUnusable with the remedy where there are no weights, OSError where `cache` cannot be written.
     """
-    from indexer.embed import graph
-
-    found = _found(name, folder, cache)
-    path = cache / f"{found.sha256[:16]}-{precision}-{graph.VERSION}.onnx"
+    found = weights.remembered(name, folder, cache)
+    if found.is_graph:
+        config = found.config
+        open_session = partial(Session, found.file, pad=int(config.get("pad_token_id") or 0), first=first_place(config))
+        queries = open_session(1)
+        way = read(found.folder, name, asked, pooled=queries.pooled)
+        return OnnxEmbedder(name, found, _AS_IT_IS, way, open_session, queries, threads, background)
+    way = read(found.folder, name, asked)
+    pooling = "" if way.pooling == "mean" else f"-{way.pooling}"
+    path = cache / f"{found.sha256[:16]}-{precision}-{graph.VERSION}{pooling}.onnx"
     if not path.exists():
-        graph.write(found.folder, path, precision)
-    return OnnxEmbedder(name, found, path, threads, precision, background)
+        graph.write(graph.build(found.folder, precision, way.pooling), path)
+    open_session = partial(Session, path)
+    return OnnxEmbedder(name, found, f"onnx-{precision}", way, open_session, open_session(1), threads, background)
 
 
 class OnnxEmbedder:
@@ -58,30 +69,32 @@ class OnnxEmbedder:
         self,
         name: str,
         found: weights.Weights,
-        graph: Path,
+        kind: str,
+        way: Way,
+        open_session: Callable[[int], Session],
+        queries: Session,
         threads: int,
-        precision: Precision = "int8",
         background: bool = False,
     ) -> None:
-        from tokenizers import Tokenizer
-
-        self._tokenizer = Tokenizer.from_file(str(found.tokenizer))
-        self._tokenizer.enable_truncation(MAX_TOKENS)  # the file says 128
-        self._tokenizer.no_padding()
+        self._tokenizer = _tokenizer(found.tokenizer, way.max_tokens)
+        # A chunk is a vector's whole text: what takes less of it at a time takes it in windows.
+        self._windows = way.max_tokens < MAX_TOKENS
         # The one thread of documents: what it starts, the session's other threads among them, has its priority.
         self._thread = ThreadPoolExecutor(1, "documents", _step_back if background else None)
-        self._graph, self._threads = graph, threads
-        self._documents: Any = None  # that thread's alone
-        self._queries, self._two_queries = _session(graph, 1), CapacityLimiter(2)
-        self.dimensions: int = self._queries.get_outputs()[0].shape[1]
-        self.signature = f"onnx-{precision}:{name}@{found.sha256[:12]}:{self.dimensions}"
+        self._open, self._threads, self._way = open_session, threads, way
+        self._documents: Session | None = None  # that thread's alone
+        self._queries, self._two_queries = queries, CapacityLimiter(2)
+        self.dimensions: int = queries.vectors([[0]], way.pooling).shape[1]
+        self.prefixes = way.prefixes
+        self.weights = f"{name}@{found.sha256[:12]}:{self.dimensions}"
+        self.signature = f"{kind}:{self.weights}{way.tag}"
         self.tokenizer_file = found.tokenizer
 
     async def documents(self, texts: Sequence[str], done: Done | None = None) -> Vectors:
-        encoded = await anyio.to_thread.run_sync(self._thread.submit(self._encode, list(texts)).result)
+        encoded = await anyio.to_thread.run_sync(self._thread.submit(self._encode, texts).result)
         vectors = np.empty((len(texts), self.dimensions), np.float32)
         # Texts of like length share a batch: up to half the tokens of a mixed one are padding.
-        order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]))
+        order = sorted(range(len(encoded)), key=lambda i: sum(map(len, encoded[i])))
         batches = [order[start : start + _BATCH] for start in range(0, len(order), _BATCH)]
         # All are handed over at once: the thread does not wait for the loop between two.
         running = [
@@ -104,53 +117,50 @@ class OnnxEmbedder:
     async def rest(self) -> None:
         await anyio.to_thread.run_sync(self._thread.submit(self._close).result)
 
-    def _batch(self, encoded: Sequence[Sequence[int]], last: bool) -> Vectors:
+    def _batch(self, encoded: Sequence[_Windows], last: bool) -> Vectors:
         if self._documents is None:
-            self._documents = _session(self._graph, self._threads)
-        return _run(self._documents, encoded, last)
+            self._documents = self._open(self._threads)
+        return self._embedded(self._documents, encoded, last)
 
     def _close(self) -> None:
         self._documents = None
 
-    def _encode(self, texts: list[str]) -> list[list[int]]:
-        return [encoding.ids for encoding in self._tokenizer.encode_batch(texts)]
+    def _encode(self, texts: Sequence[str]) -> list[_Windows]:
+        prefixed = [self.prefixes.document + text for text in texts]
+        return [self._windows_of(encoding) for encoding in self._tokenizer.encode_batch(prefixed)]
 
     def _one(self, text: str) -> Vectors:
         # Not `encode_batch`: its threads are those of the documents, and of their priority.
-        return _run(self._queries, [self._tokenizer.encode(text).ids])
+        encoding = self._tokenizer.encode(self.prefixes.query + text)
+        return self._embedded(self._queries, [self._windows_of(encoding)])
+
+    def _windows_of(self, encoding: Any) -> _Windows:
+        parts = [encoding, *encoding.overflowing] if self._windows else [encoding]
+        return [part.ids for part in parts]
+
+    def _embedded(self, session: Session, encoded: Sequence[_Windows], last: bool = False) -> Vectors:
+        rows = session.vectors([ids for windows in encoded for ids in windows], self._way.pooling, last)
+        return rows if len(rows) == len(encoded) else _joined(rows, encoded)
 
 
-def _run(session: Any, encoded: Sequence[Sequence[int]], last: bool = False) -> Vectors:
-    """`last`: gives back the memory it worked in, up to 100 MB; after each batch that would cost a tenth more CPU."""
-    import onnxruntime
-
-    options = onnxruntime.RunOptions()
-    if last:
-        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-    ids = np.zeros((len(encoded), max(map(len, encoded))), np.int64)
-    mask = np.zeros_like(ids)
-    for row, tokens in enumerate(encoded):
-        ids[row, : len(tokens)] = tokens
-        mask[row, : len(tokens)] = 1
-    return session.run(["vector"], {"ids": ids, "mask": mask}, options)[0]
+def _joined(rows: Vectors, encoded: Sequence[_Windows]) -> Vectors:
+    """A text's vector is the mean of its windows', each as heavy as it is long."""
+    lengths = np.array([len(ids) for windows in encoded for ids in windows], np.float32)
+    starts = np.cumsum([0, *(len(windows) for windows in encoded[:-1])])
+    sums = np.add.reduceat(rows * lengths[:, None], starts)
+    return sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
 
 
-def _session(graph: Path, threads: int) -> Any:
-    import onnxruntime
+def _tokenizer(file: Path, most: int) -> Any:
+    from tokenizers import Tokenizer
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    options.enable_mem_pattern = False  # it plans for each shape on its own: 110 MB more, and no faster
-    # A thread that spins while it waits takes a core from the rest of the laptop.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(
-        str(graph),
-        options,
-        providers=["CPUExecutionProvider"],
-        disabled_optimizers={"SkipLayerNormFusion"},  # four times as slow as the two operators that it joins
-    )
+    try:
+        tokenizer = Tokenizer.from_file(str(file))
+    except Exception as error:  # tokenizers raises nothing more special
+        raise EmbedderUnusable(f"{file} was expected to be a tokenizer: {error}; get it again") from error
+    tokenizer.enable_truncation(most)  # the file may say another number
+    tokenizer.no_padding()
+    return tokenizer
 
 
 def _step_back() -> None:
@@ -158,33 +168,3 @@ def _step_back() -> None:
     if sys.platform == "linux":
         thread = threading.get_native_id()
         os.setpriority(os.PRIO_PROCESS, thread, max(_NICE, os.getpriority(os.PRIO_PROCESS, thread)))
-
-
-def _found(name: str, folder: Path | None, cache: Path) -> weights.Weights:
-    """As `weights.find`, whose hash is believed as long as the file is the one that was hashed: 90 MB are 0.3 s of CPU
-    at each start."""
-    asked = json.dumps([name, str(folder.resolve()) if folder else None])
-    record = cache / f"{hashlib.sha256(asked.encode()).hexdigest()[:16]}.weights.json"
-    try:
-        place, sha256, *seen = json.loads(record.read_text())
-        if seen == _identity(Path(place)) and weights.PINNED.get(name, sha256) == sha256:
-            return weights.Weights(Path(place), sha256)
-    except (OSError, ValueError, TypeError):
-        pass  # never recorded, or not as we do; or the weights have gone
-    found = weights.find(name, folder)
-    seen = _identity(found.folder)
-    if time.time_ns() - seen[2] > _RACY_NS:
-        with suppress(OSError):  # a cache that can only be read serves too
-            cache.mkdir(parents=True, exist_ok=True)
-            beside = record.with_suffix(f".{os.getpid()}")
-            beside.write_text(json.dumps([str(found.folder), found.sha256, *seen]))
-            beside.replace(record)
-    return found
-
-
-def _identity(folder: Path) -> list[int]:
-    """Raises OSError where a file is missing."""
-    for name in weights.FILES:
-        (folder / name).stat()
-    at = (folder / "model.safetensors").stat()
-    return [at.st_size, at.st_mtime_ns, at.st_ctime_ns, at.st_ino]

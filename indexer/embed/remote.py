@@ -13,16 +13,17 @@ import anyio
 import numpy as np
 
 from indexer.embed import Done, Embedder, EmbedderAway, TextsRefused, Vectors
+from indexer.embed.prefixes import NOTHING, NOTHING_ASKED, Asked, Prefixes, of, tagged
 
 _KIND = "remote"
 _PROBE = "dimensions"
-# (beginning of the name, before a document, before a query): what the model was trained with.
-_PREFIXES = (
-    ("nomic-embed-text", "search_document: ", "search_query: "),
-    ("mxbai-embed-large", "", "Represent this sentence for searching relevant passages: "),
-    ("bge-", "", "Represent this sentence for searching relevant passages: "),
-    ("e5-", "passage: ", "query: "),
-    ("multilingual-e5-", "passage: ", "query: "),
+# What a signature stands for that tells of no prefixes.
+_ALWAYS = (
+    ("nomic-embed-text", of("nomic-embed-text")),
+    ("mxbai-embed-large", of("mxbai-embed-large")),
+    ("bge-", of("bge-base-en")),
+    ("e5-", of("e5-base")),
+    ("multilingual-e5-", of("multilingual-e5-base")),
 )
 # All that the pipeline hands over at once is in flight; a batch is small enough that little is lost with a worker.
 BATCH_TEXTS, BATCH_CHARS = 32, 60_000
@@ -53,38 +54,49 @@ class Ask(Protocol):
         ...
 
 
+class Twin(Embedder, Protocol):
+    """The model's weights here, in full precision, and what it puts before a text by itself."""
+
+    @property
+    def prefixes(self) -> Prefixes: ...
+
+
 async def open_remote(
-    ask: Ask, name: str, twin: Embedder | None = None, recorded: tuple[str, int] | None = None
+    ask: Ask,
+    name: str,
+    twin: Twin | None = None,
+    recorded: tuple[str, int] | None = None,
+    asked: Asked = NOTHING_ASKED,
 ) -> "RemoteEmbedder":
-    """`twin` has the model's weights here, in full precision; `recorded` is the index's (signature, dimensions). With
-    either of them nobody is asked yet. Raises EmbedderAway or EmbedderUnusable."""
+    """`recorded` is the index's (signature, dimensions). With it or a twin nobody is asked yet.
+
+    Raises EmbedderAway or EmbedderUnusable.
+    """
+    own = asked.over(of(name))
+    if twin and recorded and _was_made_so(recorded[0], name, own, twin):
+        return RemoteEmbedder(ask, *recorded, own, twin)
     if twin:
-        fits = recorded and _weights(recorded[0]) == _weights(twin.signature)
-        return RemoteEmbedder(ask, *(recorded if recorded and fits else (twin.signature, twin.dimensions)), twin)
-    if recorded:
-        return RemoteEmbedder(ask, *recorded)
+        return RemoteEmbedder(ask, twin.signature, twin.dimensions, twin.prefixes, twin)
+    if recorded and recorded[0].startswith(f"{_KIND}:"):
+        return RemoteEmbedder(ask, _tagged(recorded[0], name, own), recorded[1], own)
+    if recorded:  # this machine made it alone, or could have
+        return RemoteEmbedder(ask, *recorded, own if recorded[0].count(":") > 2 else NOTHING)
     try:
         answered = await ask([_PROBE], None, 0)
     except Stumbled as error:
         raise _away(error) from error
-    return RemoteEmbedder(ask, f"{_KIND}:{name}@{answered.weights}", answered.vectors.shape[1])
-
-
-def prefixes(signature: str) -> tuple[str, str]:
-    """What stands before a document and before a query. The indexes that this machine could make alone have neither."""
-    kind, _, rest = signature.partition(":")
-    model = rest.rpartition("@")[0].rpartition("/")[2]
-    known = _PREFIXES if kind == _KIND else ()
-    return next(((before, query) for start, before, query in known if model.startswith(start)), ("", ""))
+    signature = _tagged(f"{_KIND}:{name}@{answered.weights}", name, own)
+    return RemoteEmbedder(ask, signature, answered.vectors.shape[1], own)
 
 
 class RemoteEmbedder:
     """Open with `open_remote`."""
 
-    def __init__(self, ask: Ask, signature: str, dimensions: int, twin: Embedder | None = None) -> None:
-        self.signature, self.dimensions = signature, dimensions
+    def __init__(
+        self, ask: Ask, signature: str, dimensions: int, prefixes: Prefixes = NOTHING, twin: Twin | None = None
+    ) -> None:
+        self.signature, self.dimensions, self.prefixes = signature, dimensions, prefixes
         self._ask, self._twin = ask, twin
-        self._before, self._query = prefixes(signature)
         self._weights = _weights(signature)
 
     async def documents(self, texts: Sequence[str], done: Done | None = None) -> Vectors:
@@ -111,10 +123,10 @@ class RemoteEmbedder:
 
     async def query(self, text: str) -> Vectors:
         if self._twin:
-            return await self._twin.query(self._query + text)
+            return await self._twin.query(text)
         try:
             with anyio.fail_after(QUERY_S):
-                answered = await self._ask([self._query + text], self._weights, 0)
+                answered = await self._ask([self.prefixes.query + text], self._weights, 0)
         except TimeoutError as error:
             raise EmbedderAway(f"the workers gave no vector within {QUERY_S:g} s") from error
         except Stumbled as error:
@@ -126,7 +138,7 @@ class RemoteEmbedder:
     async def _embed(self, start: int, texts: Sequence[str], run: "_Run") -> None:
         """All of these texts end in `run`: done or refused."""
         try:
-            answered = await self._ask([self._before + text for text in texts], self._weights, AWAY_S)
+            answered = await self._ask([self.prefixes.document + text for text in texts], self._weights, AWAY_S)
         except Stumbled as error:
             await self._works()
             if len(texts) == 1:
@@ -186,9 +198,20 @@ def _batches(texts: Sequence[str], refused: dict[int, str]) -> Iterator[tuple[in
         yield start, texts[start:]
 
 
+def _was_made_so(signature: str, name: str, own: Prefixes, twin: Twin) -> bool:
+    """Without weights here, and as these would make it."""
+    same = _weights(signature) == _weights(twin.signature) and own == twin.prefixes
+    return same and signature.startswith(f"{_KIND}:") and signature == _tagged(signature, name, own)
+
+
+def _tagged(signature: str, name: str, own: Prefixes) -> str:
+    stem = name.rpartition("/")[2]
+    return tagged(signature, own, next((always for start, always in _ALWAYS if stem.startswith(start)), NOTHING))
+
+
 def _weights(signature: str) -> str:
     """<digest>:<dimensions>"""
-    return signature.rpartition("@")[2]
+    return ":".join(signature.rpartition("@")[2].split(":")[:2])
 
 
 def _unfit(text: str) -> str | None:

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Generator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -17,9 +18,11 @@ from bridge.doctor import LIMIT_S, LOOK_S, examine, machine
 from bridge.folder import Folder
 from bridge.settings import Settings
 from indexer.catalog import Catalog
+from indexer.embed.onnx import load
 from indexer.schema import SCHEMA
 from tests.bridge import fake_service
 from tests.bridge.doctored import checked, held, index, one
+from tests.indexer.models import Model
 from tests.processes import place
 
 DIE = """
@@ -295,6 +298,24 @@ async def test_another_model_than_the_indexs_means_a_new_index_and_is_said_befor
     )
     assert check.remedy
     assert "embeds up to 1 chunks anew" in check.remedy
+
+
+async def test_a_folder_with_a_model_is_described_by_what_differs_from_model_to_model(
+    data: Path, tmp_path: Path
+) -> None:
+    model = Model(tmp_path / "e5-tiny")
+    settings = Settings(data, embedding_model="e5-tiny", embed_model=model.folder)
+    check = await one(settings, "model")
+    assert check.state == "ok"
+    assert "(80 tokens, pooled by mean, before a query 'query: ', before a document 'passage: ')" in check.found
+    signature = load("e5-tiny", model.folder, tmp_path / "cache", 1).signature
+    index(data, signature=signature).close()
+    assert [check.state for check in await checked(settings, "model")] == ["ok"]
+    changed = replace(settings, embed_query_prefix="")
+    assert [check.state for check in await checked(changed, "model")] == ["ok", "warning"]
+    model.write("modules.json", [{"path": "2_Dense", "type": "sentence_transformers.models.Dense"}])
+    check = await one(settings, "model")
+    assert (check.state, "found Dense" in check.found) == ("failed", True)
 
 
 async def test_weights_that_are_not_there_are_said_and_none_is_downloaded(data: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from bridge.tandem import Tandem, opened
 from indexer.points import GROUP
 from observability.traces import Off
 from tests.fake_ollama import FakeOllama, fake_ollama
+from tests.indexer.models import HIDDEN, Model
 
 FILES = GROUP + 30  # more than one step of growth
 
@@ -123,3 +124,46 @@ async def test_a_model_that_is_away_leaves_the_former_one_answering_and_says_so(
         # The former one is away too, for both are asked at that address: words alone are left.
         assert (await tandem.search("number7", 1)).degraded
         assert await found(tandem, 7) == "0007.txt"
+
+
+async def test_another_prefix_is_another_index_and_the_one_that_was_goes_on_with_its_own(
+    home: Home, ollama: FakeOllama
+) -> None:
+    prefixed = replace(home.first, embed_document_prefix="note: ")
+    async with life(prefixed) as tandem:
+        before = len(ollama.texts)
+        assert (await tandem.search("number7 lantern")).degraded == ()
+        assert [text.startswith("note: ") for text in ollama.texts[before:]] == [False]
+        assert await tandem.grown() == FILES
+        assert ollama.texts[-1].startswith("note: ")
+    async with life(prefixed) as tandem:
+        assert tandem.indexer.growth is None
+        assert await tandem.grown() == 0
+
+
+async def test_a_prefix_that_is_new_while_ollama_is_away_waits_for_it(home: Home) -> None:
+    prefixed = replace(home.first, embed_document_prefix="note: ", ollama_host="http://127.0.0.1:9")
+    async with life(prefixed) as tandem:
+        found = await tandem.search("number7 lantern")
+        assert (found.hits[0].path.endswith("0007.txt"), len(found.degraded)) == (True, 1)
+        assert tandem.indexer.growth is not None
+    async with life(home.first) as tandem:
+        assert tandem.indexer.growth is None
+        assert (await tandem.search("number7 lantern")).degraded == ()
+
+
+async def test_a_folder_with_any_small_model_makes_an_index_of_its_own_dimensions(tmp_path: Path) -> None:
+    model, notes = Model(tmp_path / "tiny-e5", "xlm-roberta"), tmp_path / "notes"
+    notes.mkdir()
+    for n in range(3):
+        (notes / f"{n}.txt").write_text(f"The kiln in house {n} is fired on mondays and cools slowly in a yard.")
+    settings = load(str(tmp_path / "data"), {"TANDEM_EMBED_MODEL": str(model.folder)}, tmp_path)
+    async with life(settings) as tandem:
+        assert (await tandem.index([str(notes)])).embedded_chunks == 3
+        assert tandem.indexer.index.embedder.signature.startswith("onnx-int8:tiny-e5@")
+        assert tandem.indexer.index.embedder.dimensions == HIDDEN
+        found = await tandem.search("slowly fired kiln")
+        assert (len(found.hits), found.degraded) == (3, ())
+    async with life(replace(settings, embed_query_prefix="query ")) as tandem:
+        assert (await tandem.search("slowly fired kiln")).degraded == ()
+        assert await tandem.grown() == 3

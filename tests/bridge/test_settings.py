@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,8 @@ def test_the_toml_is_that_of_the_data_folder_that_was_named(place: Path) -> None
         ({"RESULT_TIMEOUT_SEC": " 2.5 "}, {"result_timeout_sec": 2.5}),
         ({"REDIS_URL": " ", "PORT": ""}, {"engine": "extractive", "port": 8000}),
         ({"TANDEM_EMBED_MODEL": "~/weights"}, {"embed_model": Path.home() / "weights"}),
+        ({"TANDEM_EMBED_QUERY_PREFIX": "query: "}, {"embed_query_prefix": "query: ", "embed_document_prefix": None}),
+        ({"TANDEM_EMBED_DOCUMENT_PREFIX": "none"}, {"embed_query_prefix": None, "embed_document_prefix": ""}),
         ({"port": "1", "PATH": "/bin", "TANDEM_TEST_X": "1"}, {"port": 8000}),
     ],
 )
@@ -114,6 +117,23 @@ def test_a_wrong_setting_is_told_with_what_was_expected_and_where_it_stands(
     place: Path, environment: dict[str, str], told: str
 ) -> None:
     assert told in refusal(place, **environment)
+
+
+@pytest.mark.parametrize(
+    ("folder", "config", "name"),
+    [
+        ("e5-small", {"model_type": "bert", "hidden_size": 384, "num_hidden_layers": 12}, "e5-small"),
+        ("models--intfloat--e5-small/snapshots/0123", {"model_type": "mpnet"}, "intfloat/e5-small"),
+        ("my model:2@home", {"model_type": "mpnet"}, "my-model-2-home"),
+        ("minilm", {"model_type": "bert", "hidden_size": 384, "num_hidden_layers": 6}, "all-MiniLM-L6-v2"),
+        ("broken", [], "all-MiniLM-L6-v2"),
+    ],
+)
+def test_a_folder_with_another_model_gives_it_its_name(place: Path, folder: str, config: object, name: str) -> None:
+    (place / folder).mkdir(parents=True)
+    (place / folder / "config.json").write_text(json.dumps(config))
+    assert loaded(place, TANDEM_EMBED_MODEL=str(place / folder)).embedding_model == name
+    assert loaded(place, TANDEM_EMBED_MODEL=str(place / folder), EMBEDDING_MODEL="mine").embedding_model == "mine"
 
 
 def test_a_name_like_no_other_gets_no_guess(place: Path) -> None:

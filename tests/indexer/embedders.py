@@ -6,13 +6,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from indexer.embed import Done, EmbedderAway, Vectors
+from indexer.embed.prefixes import NOTHING
 
 
 class WordEmbedder:
     """A text's vector counts its words in 64 buckets. `embedded` holds every document text, in order."""
 
     def __init__(self, signature: str = "words:64", dimensions: int = 64) -> None:
-        self.signature, self.dimensions = signature, dimensions
+        self.signature, self.dimensions, self.prefixes = signature, dimensions, NOTHING
         self.embedded: list[str] = []
         self.away = False
 

@@ -7,6 +7,7 @@ import pytest
 from anyio import fail_after
 
 from indexer.embed import EmbedderAway, EmbedderUnusable, TextsRefused, Vectors
+from indexer.embed.prefixes import Asked, Prefixes
 from indexer.embed.remote import (
     BATCH_CHARS,
     BATCH_TEXTS,
@@ -15,7 +16,6 @@ from indexer.embed.remote import (
     RemoteEmbedder,
     Stumbled,
     open_remote,
-    prefixes,
 )
 from tests.indexer.embedders import WordEmbedder
 
@@ -182,12 +182,49 @@ async def test_without_weights_here_queries_are_embedded_there_or_it_is_said_at_
         await embedder.query("lantern1")
 
 
-async def test_models_that_want_words_before_a_text_get_them_but_not_where_this_machine_gives_none(
-    workers: Workers,
-) -> None:
+async def test_models_that_want_words_before_a_text_get_them(workers: Workers) -> None:
     embedder = await open_remote(workers, "intfloat/e5-small-v2")
+    assert await asked_of(workers, embedder) == ["passage: a kiln", "query: a kiln"]
+    assert embedder.signature == "remote:intfloat/e5-small-v2@d1g5:64"
+    plain = await open_remote(workers, "all-MiniLM-L6-v2")
+    assert await asked_of(workers, plain) == ["a kiln", "a kiln"]
+
+
+async def test_words_that_somebody_asks_for_are_another_index_whoever_is_there_to_embed(workers: Workers) -> None:
+    asked = Asked(query="find: ")
+    embedder = await open_remote(workers, "intfloat/e5-small-v2", asked=asked)
+    assert await asked_of(workers, embedder) == ["passage: a kiln", "find: a kiln"]
+    usual = "remote:intfloat/e5-small-v2@d1g5:64"
+    assert embedder.signature.startswith(f"{usual}:")
+    opened = await open_remote(workers, "intfloat/e5-small-v2", recorded=(usual, 64), asked=asked)
+    assert opened.signature == embedder.signature
+    again = await open_remote(workers, "intfloat/e5-small-v2", recorded=(embedder.signature, 64))
+    assert again.signature == usual
+    await opened.documents(["a kiln"])
+    assert workers.asked[-1][0] == "d1g5:64"
+
+
+async def test_an_index_that_this_machine_made_keeps_its_words_where_workers_go_on_with_it(workers: Workers) -> None:
+    twin = WordEmbedder("onnx-fp32:e5-small@d1g5:64:mean-512-0123abcd")
+    twin.prefixes = Prefixes("passage: ", "query: ")
+    embedder = await open_remote(workers, "e5-small", twin)
+    await embedder.documents(["a kiln"])
+    assert (embedder.signature, workers.batches[-1]) == (twin.signature, ["passage: a kiln"])
+    without = await open_remote(workers, "e5-small", recorded=(twin.signature, 64))
+    assert await asked_of(workers, without) == ["passage: a kiln", "query: a kiln"]
+    assert without.signature == twin.signature
+    former = await open_remote(workers, "e5-small", recorded=("onnx-fp32:e5-small@d1g5:64", 64))
+    assert await asked_of(workers, former) == ["a kiln", "a kiln"]
+
+
+async def test_weights_here_that_would_put_other_words_before_a_text_do_not_join_the_index(workers: Workers) -> None:
+    twin = WordEmbedder("onnx-fp32:e5-small@d1g5:64")
+    embedder = await open_remote(workers, "e5-small", twin, ("remote:e5-small@d1g5:64", 64))
+    assert embedder.signature == twin.signature
+
+
+async def asked_of(workers: Workers, embedder: RemoteEmbedder) -> list[str]:
+    """What the workers are sent of a document and of a query."""
     await embedder.documents(["a kiln"])
     await embedder.query("a kiln")
-    assert workers.batches[-2:] == [["passage: a kiln"], ["query: a kiln"]]
-    assert prefixes("onnx-fp32:intfloat/e5-small-v2@d1g5:64") == ("", "")
-    assert prefixes("remote:all-MiniLM-L6-v2@d1g5:64") == ("", "")
+    return [text for batch in workers.batches[-2:] for text in batch]
