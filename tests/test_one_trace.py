@@ -140,6 +140,7 @@ async def test_an_answer_that_a_worker_elsewhere_streams_is_one_trace_of_both_pr
     assert of["answer"].attributes["output.value"] == final["answer"] == question
     assert of["embed query"].attributes["embedding.embeddings.0.embedding.text"] == question
     assert "MiniLM" in of["embed query"].attributes["embedding.model_name"]
+    assert of["embed query"].attributes["tandem.embedding.reused"] is False
 
     retrieved = of["retrieve"].attributes
     document = "retrieval.documents.0.document"
