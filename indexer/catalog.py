@@ -206,6 +206,11 @@ class Catalog:
         """(id, path, when it was modified in nanoseconds since the epoch) of every document."""
         return self._rows("SELECT id, path, mtime_ns FROM documents")
 
+    def ending(self, name: str) -> list[tuple[int, str]]:
+        """(id, path) of the documents whose path ends so; upper and lower case of A to Z are alike."""
+        end = name.lstrip("./").replace("\\", "\\\\").replace("%", r"\%").replace("_", r"\_")
+        return self._rows(r"SELECT id, path FROM documents WHERE path LIKE ? ESCAPE '\'", (f"%{end}",))
+
     def version(self) -> int:
         """Another one after each change; to be compared in one thread only."""
         return self._rows("PRAGMA data_version")[0][0]

@@ -14,6 +14,7 @@ from indexer.catalog import Catalog
 from indexer.choosing import Choices
 from indexer.embed import Embedder, EmbedderAway, EmbedderUnusable, Vectors
 from indexer.embed.queries import Queries
+from indexer.exactly import to_the_letter
 from indexer.filters import EVERYTHING, Filters
 from indexer.hits import Found, Freshness, Hit
 from indexer.presenting import Ranked, apart, merged
@@ -99,7 +100,8 @@ async def _chosen(
     depth = max(_DEPTH, 2 * limit)
     found = await index.store.search(vector, lexical.query_vector(words), int(_SPARE * depth), documents)
     rankings = exact(catalog, signature, vector, found, depth)
-    return ranked(catalog, signature, vector, words, rankings, depth, limit, weights)
+    best = ranked(catalog, signature, vector, words, rankings, depth, limit, weights)
+    return await to_the_letter(catalog, index.store, query, documents, best)
 
 
 async def _embedded(queries: Queries, embedder: Embedder, query: str) -> tuple[Vectors | None, tuple[str, ...]]:

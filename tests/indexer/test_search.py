@@ -135,3 +135,44 @@ async def test_a_word_is_found_however_its_accents_are_stored(library: Library) 
     library.write("a.txt", unicodedata.normalize("NFD", "Das Café am Tor öffnet um neun."))
     await library.sync()
     assert (await library.find(unicodedata.normalize("NFC", "Café"))).hits[0].lexical_score is not None
+
+
+async def test_a_quoted_phrase_is_served_to_the_letter(library: Library) -> None:
+    for n in range(150):
+        library.write(
+            f"near{n:03}.txt", f"The keeper {n} of the lantern hangs a lantern; hangs it in the keeper's barn."
+        )
+    library.write(
+        "exact.txt", "Long after midnight, when nobody was there, the lantern hangs in\nthe yard as it always did."
+    )
+    await library.sync()
+    hits = (await library.find('keeper "lantern hangs in the yard"')).hits
+    assert Path(hits[0].path).name == "exact.txt"
+    assert hits[0].score > hits[1].score
+
+
+async def test_an_identifier_is_served_to_the_letter(library: Library) -> None:
+    library.write(
+        "parts.py", "def retry(limit):\n    max_retry = retry_max(limit)\n    return limit_max(max_retry)\n" * 3
+    )
+    library.write("whole.py", "settings = load()\nprint(settings.max_retry_limit)\n")
+    await library.sync()
+    assert (await library.names("max_retry_limit"))[0] == "whole.py"
+    assert (await library.names("retry limit"))[0] == "parts.py"
+
+
+async def test_a_file_is_found_by_its_name(library: Library) -> None:
+    library.write("bridge/answer.py", "print('nothing of the kind')\n")
+    library.write("bridge/my_answer.py", "print('answer, answer: py')\n")
+    library.write("notes.md", "What the bridge does: an answer by answer.py and its answer to answer.py.")
+    await library.sync()
+    assert (await library.names("bridge/answer.py"))[0] == "answer.py"
+    assert (await library.names("what does Answer.py print"))[0] == "answer.py"
+    assert (await library.names("answer.py", within="*.md")) == ["notes.md"]
+
+
+async def test_a_word_of_the_path_finds_the_file(library: Library) -> None:
+    for year in (2018, 2019, 2020):
+        library.write(f"3M_{year}_10K.txt", f"Capital expenditure was {year * 7} in millions of dollars.")
+    await library.sync()
+    assert (await library.names("capital expenditure of 3M in 2019"))[0] == "3M_2019_10K.txt"

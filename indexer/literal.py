@@ -1,0 +1,40 @@
+"""What a query asks for to the letter (pure): a quoted phrase, one identifier, the name of a file."""
+
+import re
+import unicodedata
+
+_QUOTED = re.compile(r'"([^"]+)"|“([^”]+)”|„([^“”]+)[“”]|«([^»]+)»|»([^«]+)«|「([^」]+)」|『([^』]+)』|`([^`]+)`')
+_NAME = re.compile(
+    r"[^\s\"'`<>|*?]*[^\s\"'`<>|*?/\\]\.[A-Za-z][A-Za-z0-9]{0,9}|[^\s\"'`<>|*?]*/[^\s\"'`<>|*?]*[^\s\"'`<>|*?.,;:!/]"
+)
+_SPACE = re.compile(r"\s+")
+_LEAST_CHARS = 3
+
+
+def phrases(query: str) -> tuple[str, ...]:
+    """The quoted phrases of a query; of a query without spaces all of it (`QX-4471`, `max_batch_size`)."""
+    quoted = [next(filter(None, found.groups())) for found in _QUOTED.finditer(query)]
+    if not quoted and not _SPACE.search(query.strip()):
+        quoted = [query]
+    return tuple(phrase for phrase in map(_plain, quoted) if len(phrase) >= _LEAST_CHARS)
+
+
+def names(query: str) -> tuple[str, ...]:
+    """What may name a file in a query: words with a suffix (`answer.py`) or with slashes (`bridge/answer.py`)."""
+    return tuple(dict.fromkeys(found[0] for found in _NAME.finditer(query)))
+
+
+def holds(text: str, phrases: tuple[str, ...]) -> bool:
+    """Whether all of the phrases stand in a text, whatever their case and the line breaks between their words."""
+    plain = _plain(text)
+    return all(phrase in plain for phrase in phrases)
+
+
+def is_named(path: str, name: str) -> bool:
+    """Whether a name is a path's end, whole parts of it: `answer.py` is no name of `my_answer.py`."""
+    end = name.lstrip("./").casefold()
+    return bool(end) and f"/{path.casefold()}".endswith(f"/{end}")
+
+
+def _plain(text: str) -> str:
+    return _SPACE.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip()
