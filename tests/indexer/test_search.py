@@ -139,26 +139,27 @@ async def test_a_word_is_found_however_its_accents_are_stored(library: Library) 
 
 async def test_a_quoted_phrase_is_served_to_the_letter(library: Library) -> None:
     for n in range(150):
-        library.write(
-            f"near{n:03}.txt", f"The keeper {n} of the lantern hangs a lantern; hangs it in the keeper's barn."
-        )
+        library.write(f"near{n:03}.txt", f"The yard always, always the yard; number {n} is always the yard, always.")
     library.write(
-        "exact.txt", "Long after midnight, when nobody was there, the lantern hangs in\nthe yard as it always did."
+        "exact.txt", "Long after midnight the lantern hangs in\nthe yard as it always did, whoever came to see."
     )
     await library.sync()
-    hits = (await library.find('keeper "lantern hangs in the yard"')).hits
+    assert "exact.txt" not in await library.names("the yard as it always did")
+    hits = (await library.find('who sees "in the yard as it always did"')).hits
     assert Path(hits[0].path).name == "exact.txt"
-    assert hits[0].score > hits[1].score
+    assert hits[0].score > 1 > hits[1].score
 
 
 async def test_an_identifier_is_served_to_the_letter(library: Library) -> None:
+    library.write("parts.txt", "QX 4471, QX and 4471, 4471 and QX: the gasket, the QX gasket, the 4471 gasket.")
     library.write(
-        "parts.py", "def retry(limit):\n    max_retry = retry_max(limit)\n    return limit_max(max_retry)\n" * 3
+        "whole.txt", "All of last year nobody asked the store for a single one, but today they want a QX-4471."
     )
-    library.write("whole.py", "settings = load()\nprint(settings.max_retry_limit)\n")
     await library.sync()
-    assert (await library.names("max_retry_limit"))[0] == "whole.py"
-    assert (await library.names("retry limit"))[0] == "parts.py"
+    whole, parts = (await library.find("QX-4471")).hits
+    assert [Path(hit.path).name for hit in (whole, parts)] == ["whole.txt", "parts.txt"]
+    assert whole.score > 1 > parts.score
+    assert (await library.names("gasket QX 4471"))[0] == "parts.txt"
 
 
 async def test_a_file_is_found_by_its_name(library: Library) -> None:
