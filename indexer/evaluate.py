@@ -7,9 +7,11 @@ The measures are the usual ones (Järvelin & Kekäläinen 2002 for nDCG), averag
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import log2
 from pathlib import Path
 
+from indexer import bootstrap
 from indexer.hits import Hit
 
 PATHS, PASSAGES, PASSAGE_CHARS = 100, 10, 1_200
@@ -17,7 +19,7 @@ _HITS = 300  # enough chunks for 100 files
 
 
 class BadJudgements(Exception):
-    """A file of questions or judgements is not as expected; the message says where."""
+    """A file of questions, judgements or a run is not as expected; the message says where."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +63,53 @@ async def answer_all(
     return {id_: _result(await search(text, _HITS), corpus) for id_, text in judged.questions.items()}
 
 
+def load_run(file: Path) -> dict[str, list[str]]:
+    """question id -> paths, best first, of what `run_lines` wrote. Raises BadJudgements."""
+    try:
+        ranks: dict[str, list[tuple[int, str]]] = {}
+        for line in file.read_text("utf-8").split("\n"):
+            if line:
+                question, path, rank, _ = line.split("\t")
+                ranks.setdefault(question, []).append((int(rank), path))
+    except OSError as error:
+        raise BadJudgements(f"{file} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise BadJudgements(
+            f"expected lines `query-id<TAB>path<TAB>rank<TAB>score` in {file}, as --run writes them: {error}"
+        ) from error
+    return {question: [path for _, path in sorted(found)] for question, found in ranks.items()}
+
+
+def rankings(results: Mapping[str, Result]) -> dict[str, list[str]]:
+    return {id_: [path for path, _ in result.paths] for id_, result in results.items()}
+
+
+def scores(judged: Judged, ranked: Mapping[str, Sequence[str]]) -> dict[str, list[float]]:
+    """measure -> a score for each question that has judgements, in their order; one without a ranking has 0."""
+    rows = [(grades, ranked.get(id_, ())) for id_, grades in judged.grades.items()]
+    return {name: [measure(grades, ranking) for grades, ranking in rows] for name, measure in _MEASURES.items()}
+
+
 def metrics(judged: Judged, results: Mapping[str, Result]) -> dict[str, float]:
-    """Of the questions that have judgements; one without a result counts 0."""
-    rankings = {id_: [path for path, _ in results[id_].paths] if id_ in results else [] for id_ in judged.grades}
-    rows = [(grades, rankings[id_]) for id_, grades in judged.grades.items()]
-    count = max(1, len(rows))
-    return {
-        "queries": len(rows),
-        "nDCG@10": sum(_ndcg(grades, ranking, 10) for grades, ranking in rows) / count,
-        "R@5": sum(_recall(grades, ranking, 5) for grades, ranking in rows) / count,
-        "R@10": sum(_recall(grades, ranking, 10) for grades, ranking in rows) / count,
-        "R@100": sum(_recall(grades, ranking, 100) for grades, ranking in rows) / count,
-        "RR@10": sum(_reciprocal(grades, ranking, 10) for grades, ranking in rows) / count,
-    }
+    """The means over the questions that have judgements."""
+    return {"queries": len(judged.grades), **means(scores(judged, rankings(results)))}
+
+
+def means(scored: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    return {name: sum(values) / max(1, len(values)) for name, values in scored.items()}
+
+
+def intervals(scored: Mapping[str, Sequence[float]]) -> dict[str, tuple[float, float]]:
+    """Of the means, 95 %, over the questions."""
+    return {name: bootstrap.interval(values) for name, values in scored.items()}
+
+
+def differences(
+    judged: Judged, now: Mapping[str, Sequence[str]], before: Mapping[str, Sequence[str]]
+) -> dict[str, bootstrap.Difference]:
+    """Of two rankings over the same judged questions, paired."""
+    new, old = scores(judged, now), scores(judged, before)
+    return {name: bootstrap.difference(new[name], old[name]) for name in new}
 
 
 def run_lines(results: Mapping[str, Result]) -> list[str]:
@@ -118,3 +154,12 @@ def _recall(grades: Mapping[str, int], ranking: Sequence[str], k: int) -> float:
 
 def _reciprocal(grades: Mapping[str, int], ranking: Sequence[str], k: int) -> float:
     return next((1 / rank for rank, path in enumerate(ranking[:k], 1) if grades.get(path, 0) > 0), 0.0)
+
+
+_MEASURES: Mapping[str, Callable[[Mapping[str, int], Sequence[str]], float]] = {
+    "nDCG@10": partial(_ndcg, k=10),
+    "R@5": partial(_recall, k=5),
+    "R@10": partial(_recall, k=10),
+    "R@100": partial(_recall, k=100),
+    "RR@10": partial(_reciprocal, k=10),
+}

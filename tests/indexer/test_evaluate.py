@@ -2,7 +2,20 @@ from pathlib import Path
 
 import pytest
 
-from indexer.evaluate import BadJudgements, Judged, Result, load, metrics, passage_lines, run_lines
+from indexer.evaluate import (
+    BadJudgements,
+    Judged,
+    Result,
+    differences,
+    intervals,
+    load,
+    load_run,
+    metrics,
+    passage_lines,
+    rankings,
+    run_lines,
+    scores,
+)
 
 
 def results(*paths: str) -> dict[str, Result]:
@@ -34,3 +47,33 @@ def test_files_that_are_no_judgements_are_named(tmp_path: Path) -> None:
         load(tmp_path / "q", tmp_path / "r")
     with pytest.raises(BadJudgements, match="missing"):
         load(tmp_path / "missing", tmp_path / "r")
+
+
+def test_a_run_that_was_written_is_read_back_in_the_order_of_its_ranks(tmp_path: Path) -> None:
+    run = tmp_path / "run.tsv"
+    run.write_text("".join(f"{line}\n" for line in reversed(run_lines(results("a b", "c\u2028", "d")))), "utf-8")
+    assert load_run(run) == {"q": ["a b", "c\u2028", "d"]} == rankings(results("a b", "c\u2028", "d"))
+
+
+def test_a_file_that_is_no_run_is_named(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("q\ta\tfirst\t1.0\n")
+    with pytest.raises(BadJudgements, match="query-id<TAB>path<TAB>rank<TAB>score"):
+        load_run(tmp_path / "run")
+    with pytest.raises(BadJudgements, match="missing cannot be read"):
+        load_run(tmp_path / "missing")
+
+
+def test_runs_are_compared_question_by_question_and_one_that_an_earlier_run_lacks_counts_zero() -> None:
+    judged = Judged({}, {"q": {"a": 1}, "r": {"a": 1}, "s": {"a": 1}})
+    now, before = {"q": ["a"], "r": ["b", "a"], "s": ["a"]}, {"q": ["b", "a"], "r": ["a"]}
+    found = differences(judged, now, before)["RR@10"]
+    assert (found.wins, found.losses, found.ties) == (2, 1, 0)
+    assert found.mean == pytest.approx((0.5 - 0.5 + 1) / 3)
+
+
+def test_each_measure_has_its_interval_around_its_mean() -> None:
+    judged = Judged({}, {f"q{n}": {"a": 1} for n in range(40)})
+    scored = scores(judged, {f"q{n}": ["a", "b"] if n % 2 else ["b", "a"] for n in range(40)})
+    low, high = intervals(scored)["RR@10"]
+    assert low < 0.75 < high
+    assert intervals(scored).keys() == scored.keys() == metrics(judged, {}).keys() - {"queries"}
