@@ -51,7 +51,8 @@ class Turn(msgspec.Struct, frozen=True):
 class Metadata(msgspec.Struct, frozen=True):
     """What travels beside the question. `deadline_ms`: how long the answer may take from its admission on, by the
     queue's own clock. `created_ms`: since the epoch. `idem`: jobs of one client with the same key are one job.
-    `traceparent` is W3C's. `task`: answer the question, or rewrite it so that it stands without the turns."""
+    `traceparent` is W3C's. `task`: answer the question, rewrite it so that it stands without the turns, or
+    say a question that the passage answers; a peer that knows no such task answers."""
 
     v: int = 1
     deadline_ms: int | None = None
@@ -64,7 +65,7 @@ class Metadata(msgspec.Struct, frozen=True):
     traceparent: str | None = None
     corpus: str | None = None
     session: str | None = None
-    task: Literal["answer", "rewrite"] = "answer"
+    task: Literal["answer", "rewrite", "question"] = "answer"
 
 
 class Job(msgspec.Struct, frozen=True):

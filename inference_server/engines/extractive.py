@@ -15,14 +15,20 @@ NOTHING = "The documents do not say."
 async def extractive(job: Job, said: Said) -> AsyncGenerator[AsyncIterator[Reply]]:
     """One delta a sentence, a paragraph each: `sentence [n]`, where n counts the job's passages from 1.
 
-    A question to rewrite comes back as it is: there is no model that could.
+    A question to rewrite comes back as it is, and none is made of a passage: there is no model that could.
     """
     async with aclosing(_replies(job, said)) as replies:
         yield replies
 
 
 async def _replies(job: Job, said: Said) -> AsyncGenerator[Reply]:
-    texts = [job.prompt] if job.metadata.task == "rewrite" else await to_thread.run_sync(_texts, job)
+    match job.metadata.task:
+        case "rewrite":
+            texts = [job.prompt]
+        case "question":
+            texts = []
+        case "answer":
+            texts = await to_thread.run_sync(_texts, job)
     pieces = [f"\n\n{text}" if position else text for position, text in enumerate(texts)]
     out = len(said.text)
     for piece in pieces:  # the same job has the same sentences: who takes over leaves out what is out

@@ -7,7 +7,7 @@ import unicodedata
 import pytest
 from msgspec.structs import replace
 
-from inference_server.prompt import NO_PASSAGES, PROMPT_VERSION, Message, fitted, messages, standalone
+from inference_server.prompt import NO_PASSAGES, PROMPT_VERSION, Message, fitted, messages, questioning, standalone
 from tests.hostile import HOSTILE as HOSTILE_TEXTS
 from tests.hostile import TEMPLATE_MARKS
 from wire import Job, Metadata, Passage, Turn
@@ -234,3 +234,20 @@ def test_long_conversations_are_cut_to_their_last_turns() -> None:
 
 def test_the_version_of_the_prompt_is_short_and_the_same_in_every_process() -> None:
     assert re.fullmatch(r"[0-9a-f]{12}", PROMPT_VERSION)
+
+
+def test_a_job_for_a_question_shows_the_passage_fenced_and_asks_nothing_else() -> None:
+    job = Job("r", "", (Passage(text="evidence", heading="Kiln"),), metadata=Metadata(task="question"))
+    rules, said = messages(job)
+    assert messages(job) == questioning(job)
+    assert rules["role"] == "system" and "Write only the question" in rules["content"]
+    assert "Question:" not in said["content"]
+    assert re.fullmatch(r'<passage 1 mark=(\w{8}) heading="Kiln">\nevidence\n</passage 1 mark=\1>', said["content"])
+
+
+@pytest.mark.parametrize("text", HOSTILE_TEXTS)
+def test_no_passage_leaves_its_fence_where_a_question_is_made_of_it(text: str) -> None:
+    said = messages(Job("r", "", (Passage(text=text),), metadata=Metadata(task="question")))[-1]["content"]
+    first, *_, last = said.split("\n")
+    assert last == first.replace("<passage", "</passage")
+    assert said.count(last) == 1 and not [mark for mark in TEMPLATE_MARKS if mark in said]
