@@ -17,7 +17,10 @@ _EXAMPLES = """examples:
 
 def main() -> NoReturn:
     """Exit status: 0 done, 1 failed with a message on stderr, 2 wrong usage, 130 stopped by Ctrl-C."""
-    arguments = _parser().parse_args()
+    parser = _parser()
+    arguments = parser.parse_args()
+    if arguments.command == "eval" and (wrong := _wrong_eval(arguments)):
+        parser.error(wrong)
     os.umask(0o077)  # what is kept of the user's files is the user's alone
     if arguments.command == "mcp":
         from bridge.relayed import relayed
@@ -122,15 +125,40 @@ def _parser() -> argparse.ArgumentParser:
 
     _cache(command("cache", "see the answers that are kept to be given again; remove them"))
 
-    evaluate = command("eval", "index a judged collection into a cache folder of its own, search, score")
-    evaluate.add_argument("corpus")
-    evaluate.add_argument("--queries", required=True, metavar="FILE", help='JSON lines {"id", "text"}')
-    evaluate.add_argument(
-        "--qrels", required=True, metavar="FILE", help="tab-separated query-id, path, grade; a heading"
+    _eval(
+        command("eval", "index a judged collection, or your own files, into a cache folder of its own, search, score")
     )
-    evaluate.add_argument("--run", metavar="FILE", help="write the ranked paths there")
-    evaluate.add_argument("--passages", metavar="FILE", help="write the ranked passages there")
     return parser
+
+
+def _eval(parser: argparse.ArgumentParser) -> None:
+    judged = parser.add_argument_group("a judged collection")
+    judged.add_argument("corpus", nargs="?", metavar="CORPUS", help="the folder with its files")
+    judged.add_argument("--queries", metavar="FILE", help='JSON lines {"id", "text"}')
+    judged.add_argument("--qrels", metavar="FILE", help="tab-separated query-id, path, grade; a heading")
+    judged.add_argument("--run", metavar="FILE", help="write the ranked paths there")
+    judged.add_argument("--passages", metavar="FILE", help="write the ranked passages there")
+    judged.add_argument(
+        "--against", metavar="RUN", help="compare with what an earlier --run wrote, question by question"
+    )
+    own = parser.add_argument_group("your own files, by questions made from them")
+    own.add_argument("--own", metavar="DIR", help="the folder with your files")
+    own.add_argument("--questions", type=_positive, default=200, metavar="N", help="at most (default: 200)")
+    own.add_argument("--each", type=_positive, default=3, metavar="N", help="at most, of one file (default: 3)")
+    own.add_argument("--seed", type=int, default=0, metavar="N", help="another one takes files in another order")
+    own.add_argument("--out", metavar="DIR", help="keep the questions there, as queries.jsonl and qrels.tsv")
+
+
+def _wrong_eval(arguments: argparse.Namespace) -> str | None:
+    judged = (arguments.corpus, arguments.queries, arguments.qrels)
+    if arguments.own and not any((*judged, arguments.run, arguments.passages, arguments.against)):
+        return None
+    if not arguments.own and all(judged) and not arguments.out:
+        return None
+    return (
+        "expected `tandem eval CORPUS --queries FILE --qrels FILE [--run FILE] [--passages FILE] [--against RUN]`, "
+        "or `tandem eval --own DIR [--questions N] [--each N] [--seed N] [--out DIR]`"
+    )
 
 
 def _shared(parser: argparse.ArgumentParser, json_: bool = True, **default: Any) -> None:

@@ -403,13 +403,13 @@ async def _cache(arguments: argparse.Namespace, settings: Settings) -> None:
 
 async def _eval(arguments: argparse.Namespace, settings: Settings) -> None:
     from bridge.evaluating import evaluate
+    from bridge.own_report import judged_in_words, own_in_words
 
-    scores = await evaluate(arguments, settings)
+    measured = await evaluate(arguments, settings)
     if arguments.json:
-        say_json(scores)
+        say_json(measured)
     else:
-        for name, score in scores.items():
-            say(f"{name:8} {score:.4f}" if isinstance(score, float) else f"{name:8} {score}")
+        say(printable(own_in_words(measured) if arguments.own else judged_in_words(measured)))
 
 
 def _notes(degraded: tuple[str, ...], freshness: str) -> None:
