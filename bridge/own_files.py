@@ -93,13 +93,15 @@ def never_found(own: Own) -> list[Unasked]:
 
 def _made(catalog: Catalog, corpus: Path, most: int, each: int, seed: int) -> list[Item | Unasked]:
     rows = {_relative(row.path, corpus): row for row in catalog.documents() if row.chunks}
+    unnamed = [path for path in rows if len(path.splitlines()) > 1 or "\t" in path]
     files: dict[str, list[Text]] = {}
-    for path in in_turn(rows, seed):
-        if len(path.splitlines()) == 1 and "\t" not in path:  # else no line of a run or of judgements can name it
-            files[path] = _texts(catalog, rows[path].id, rows[path].chunks)
+    for path in in_turn(rows.keys() - set(unnamed), seed):
+        files[path] = _texts(catalog, rows[path].id, rows[path].chunks)
         if sum(map(len, files.values())) >= _MOST_PASSAGES:
             break
-    return questions(files, most, each, seed)
+    logger.info("making questions from %d files", len(files))
+    made = questions(files, most, each, seed)
+    return [*made, *(Unasked(path, "no line can have its name, which holds a tab or a line end") for path in unnamed)]
 
 
 def _texts(catalog: Catalog, document: int, chunks: int) -> list[Text]:

@@ -1,7 +1,8 @@
 """Scores of questions become 95 % intervals: the percentile bootstrap (Efron & Tibshirani 1993, ch. 13), pure.
 
 Questions are drawn again with replacement, from a fixed seed: the same scores give the same interval. Where every
-question scores alike it is a point, however few they are.
+question scores alike it is a point, however few they are; and it takes questions to be independent, which several about
+one file are not quite.
 """
 
 from collections.abc import Sequence
