@@ -94,9 +94,19 @@ class Tandem:
         *,
         merge: bool = True,
     ) -> Found:
-        return (await self._look(query, limit=limit, filters=filters, merge=merge)).found
+        looked = await self._look(query, limit=limit, filters=filters, merge=merge, mark=merge, explain=explain)
+        return looked.found
 
-    async def _look(self, query: str, *, limit: int, filters: Filters, merge: bool = True) -> Looked:
+    async def _look(
+        self,
+        query: str,
+        *,
+        limit: int,
+        filters: Filters,
+        merge: bool = True,
+        mark: bool = False,
+        explain: bool = False,
+    ) -> Looked:
         _check(query, filters.within)
         if not 1 <= limit <= MAX_LIMIT and merge:
             raise BadInput(f"limit was expected to be 1 to {MAX_LIMIT}, it is {limit}")
@@ -104,7 +114,8 @@ class Tandem:
             await self._first_files()
             try:
                 index = self.indexer.index
-                looked = await search.look(index, query, limit, filters=filters, pending=self._pending, merge=merge)
+                show = partial(search.look, merge=merge, mark=mark, explain=explain)
+                looked = await show(index, query, limit, filters=filters, pending=self._pending)
             except BadFilter as error:
                 raise BadInput(str(error)) from error
             except StoreAway as error:

@@ -11,6 +11,9 @@ class Hit:
     `document` is what the file is known by to `GET /documents/`. `modified` is ISO 8601 in UTC; `sha256` is the file's,
     as it was when it was indexed. `dense_score` (cosine) and `lexical_score` (BM25) are the sides' own, null where that
     side did not find the chunk.
+
+    `also_in`: other files with this passage, or a part of it, word for word. `marks`: where in `text` the query's words
+    stand, as (start, end) in Unicode characters. `scores`: what `score` is made of, by name, where that was asked for.
     """
 
     path: str
@@ -26,6 +29,17 @@ class Hit:
     dense_score: float | None = None
     lexical_score: float | None = None
     document: str = ""
+    also_in: tuple[str, ...] = ()
+    marks: tuple[tuple[int, int], ...] = ()
+    scores: dict[str, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """Where a search's time went: `stages`, in their order, and all of it, in milliseconds."""
+
+    stages: dict[str, float]
+    total: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +52,13 @@ class Freshness:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Hits, best first. `degraded` says in words what was missing, e.g. that only the lexical side searched."""
+    """Hits, best first. `degraded` says in words what was missing, e.g. that only the lexical side searched.
+    `explained`: where that was asked for."""
 
     hits: tuple[Hit, ...]
     freshness: Freshness
     degraded: tuple[str, ...] = ()
+    explained: Explained | None = None
 
 
 @dataclass(frozen=True, slots=True)

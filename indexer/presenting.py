@@ -14,7 +14,8 @@ _WORTH_MERGING = 0.5  # of the group's best score
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """`own`: what of the score is the chunk's own and not its document's. `parts`: what the score is made of."""
+    """`own`: what of the score is the chunk's own and not its document's. `parts`: what the score is made of.
+    `also_in`: other files that have this passage."""
 
     score: float
     dense: float | None
@@ -22,10 +23,12 @@ class Ranked:
     candidate: Candidate
     own: float
     parts: Mapping[str, float]
+    also_in: tuple[str, ...] = ()
 
 
-def merged(ranked: Sequence[Ranked], limit: int) -> list[Hit]:
-    """Neighbouring chunks of one document become one hit, at the rank of the better one."""
+def merged(ranked: Sequence[Ranked], limit: int, explain: bool = False) -> list[Hit]:
+    """Neighbouring chunks of one document become one hit, at the rank of the better one. `explain`: with what their
+    scores are made of."""
     groups: list[list[Ranked]] = []
     for one in ranked:
         group = next((group for group in groups if len(group) < _MERGED and _adjoins(group, one)), None)
@@ -36,12 +39,12 @@ def merged(ranked: Sequence[Ranked], limit: int) -> list[Hit]:
             groups.append([one])
         else:
             break
-    return [_hit(group) for group in groups]
+    return [_hit(group, explain) for group in groups]
 
 
-def apart(ranked: Sequence[Ranked], limit: int) -> list[Hit]:
+def apart(ranked: Sequence[Ranked], limit: int, explain: bool = False) -> list[Hit]:
     """Each chunk a hit of its own, as `tandem eval` judges them."""
-    return [_hit([one]) for one in ranked[:limit]]
+    return [_hit([one], explain) for one in ranked[:limit]]
 
 
 def _adjoins(group: Sequence[Ranked], one: Ranked) -> bool:
@@ -55,7 +58,7 @@ def _adjoins(group: Sequence[Ranked], one: Ranked) -> bool:
     )
 
 
-def _hit(group: Sequence[Ranked]) -> Hit:
+def _hit(group: Sequence[Ranked], explain: bool) -> Hit:
     """`group` in reading order."""
     best = max(group, key=lambda one: one.score)
     first, last = group[0].candidate.chunk, group[-1].candidate.chunk
@@ -74,6 +77,8 @@ def _hit(group: Sequence[Ranked]) -> Hit:
         dense_score=best.dense,
         lexical_score=best.lexical,
         document=str(document.document),
+        also_in=tuple(dict.fromkeys(path for one in group for path in one.also_in)),
+        scores={name: round(part, 6) for name, part in best.parts.items()} if explain else None,
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from indexer import fusion, lexical
 from indexer.catalog import Catalog
 from indexer.embed import Vectors
+from indexer.laps import Laps
 from indexer.lexical import Forms
 from indexer.nearness import Nearness, nearness
 from indexer.presenting import Ranked
@@ -60,14 +61,17 @@ def ranked(
     rankings: Rankings,
     depth: int,
     limit: int,
+    laps: Laps,
     weights: Weights = WEIGHTS,
 ) -> list[Ranked]:
     """The best candidates, more than `limit`. `rankings`: up to `depth` of each side, as `exact` gives them."""
     fused = fusion.fuse(rankings.dense, rankings.lexical, depth, weights.dense)
+    laps.lap("fuse")
     # A point without its row in the catalog belongs to a deleted or not yet recorded document.
     standing = catalog.standing(list(fused))
     best = sorted(standing, key=lambda id_: (-fused[id_], id_))[: max(LOOKED_AT, 2 * limit)]
     candidates = catalog.candidates(best)
+    laps.lap("read")
     looked_at = {id_: candidates[id_] for id_ in best[:LOOKED_AT] if id_ in candidates}
     near = nearness(
         words[:_WORDS],

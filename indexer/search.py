@@ -1,9 +1,10 @@
-"""A query becomes hits: both sides of the store in one round trip, fused, neighbours merged."""
+"""A query becomes hits: both sides of the store in one round trip, fused, copies folded, neighbours merged."""
 
 import json
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from openinference.semconv.trace import DocumentAttributes, EmbeddingAttributes, SpanAttributes
 from opentelemetry import context, trace
@@ -16,13 +17,18 @@ from indexer.embed import Embedder, EmbedderAway, EmbedderUnusable, Vectors
 from indexer.embed.queries import Queries
 from indexer.exactly import to_the_letter
 from indexer.filters import EVERYTHING, Filters
+from indexer.folding import folded
 from indexer.hits import Found, Freshness, Hit
+from indexer.laps import Laps
+from indexer.marking import marks, wanted
 from indexer.presenting import Ranked, apart, merged
-from indexer.ranking import WEIGHTS, Weights, exact, ranked
+from indexer.ranking import LOOKED_AT, WEIGHTS, Weights, exact, ranked
 from indexer.store import Store
 
 _DEPTH = 100  # candidates of each side
 _SPARE = 1.3  # of the dense side more are asked for: the store ranks by coarse vectors, we by those of the catalog
+_DEEPER = 4  # times as many candidates, where copies and neighbours have left too few hits
+_DEEPEST = 64  # times `limit`
 
 tracer = trace.get_tracer("tandem")
 
@@ -72,36 +78,73 @@ async def look(
     filters: Filters = EVERYTHING,
     pending: int = 0,
     merge: bool = True,
+    mark: bool = False,
+    explain: bool = False,
     weights: Weights = WEIGHTS,
 ) -> Looked:
     """As `search`, for those who want the query's vector too: it is embedded once. Where no document
-    passes `filters` nothing is embedded. Raises BadFilter."""
-    began, vector = time.time(), None
+    passes `filters` nothing is embedded. Without `merge` each chunk is a hit, copies too. Raises BadFilter."""
+    began, vector, laps = time.time(), None, Laps()
     with tracer.start_as_current_span("retrieve", attributes=_attributes("RETRIEVER")) as span:
         span.set_attribute(SpanAttributes.INPUT_VALUE, query)
         freshness = Freshness(index.catalog.meta("as_of"), pending)
         documents = None if filters == EVERYTHING else await index.choices.documents(index.catalog, filters)
+        laps.lap("filter")
         if documents is not None and not documents:
             found = Found((), freshness, (f"no document {filters}",))
         else:
             vector, degraded = await _embedded(index.queries, index.embedder, query)
-            chosen = await _chosen(index, query, vector, documents, limit, weights)
-            hits = merged(chosen, limit) if merge else apart(chosen, limit)
+            laps.lap("embed")
+            choose = partial(_chosen, index, query, vector, documents, weights, laps)
+            hits = await _merged(choose, limit, explain, laps) if merge else apart(await choose(limit), limit, explain)
+            if mark:
+                hits = _marked(hits, query, index.catalog.languages())
+                laps.lap("mark")
             found = Found(tuple(hits), freshness, degraded)
+        if explain:
+            found = replace(found, explained=laps.explained())
         _describe(span, found)
         return Looked(found, vector, index.embedder.signature, began)
 
 
+async def _merged(choose: Callable[[int], Awaitable[list[Ranked]]], limit: int, explain: bool, laps: Laps) -> list[Hit]:
+    """As many as were asked for, however many copies of them there are."""
+    wide = limit
+    while True:
+        chosen = await choose(wide)
+        hits = merged(folded(chosen), limit, explain)
+        laps.lap("merge")
+        if len(hits) == limit or len(chosen) < max(LOOKED_AT, 2 * wide) or wide >= _DEEPEST * limit:
+            return hits
+        wide *= _DEEPER
+
+
+def _marked(hits: Sequence[Hit], query: str, languages: Sequence[str]) -> list[Hit]:
+    terms = wanted(query, languages)
+    return [replace(hit, marks=marks(hit.text, terms, languages)) for hit in hits]
+
+
 async def _chosen(
-    index: Index, query: str, vector: Vectors | None, documents: Sequence[int] | None, limit: int, weights: Weights
+    index: Index,
+    query: str,
+    vector: Vectors | None,
+    documents: Sequence[int] | None,
+    weights: Weights,
+    laps: Laps,
+    limit: int,
 ) -> list[Ranked]:
     catalog, signature = index.catalog, index.embedder.signature
     words = lexical.asked(query, catalog.languages())
     depth = max(_DEPTH, 2 * limit)
     found = await index.store.search(vector, lexical.query_vector(words), int(_SPARE * depth), documents)
+    laps.lap("store")
     rankings = exact(catalog, signature, vector, found, depth)
-    best = ranked(catalog, signature, vector, words, rankings, depth, limit, weights)
-    return await to_the_letter(catalog, index.store, query, documents, best)
+    laps.lap("exact")
+    best = ranked(catalog, signature, vector, words, rankings, depth, limit, laps, weights)
+    laps.lap("second look")
+    literal = await to_the_letter(catalog, index.store, query, documents, best)
+    laps.lap("to the letter")
+    return literal
 
 
 async def _embedded(queries: Queries, embedder: Embedder, query: str) -> tuple[Vectors | None, tuple[str, ...]]:

@@ -51,7 +51,9 @@ class Library:
         return await search(self.index, query, limit, filters=Filters(within))
 
     async def names(self, query: str, within: str | None = None) -> list[str]:
-        return [Path(hit.path).name for hit in (await self.find(query, within=within)).hits]
+        """Of every file that was found, copies too."""
+        hits = (await self.find(query, within=within)).hits
+        return [Path(path).name for hit in hits for path in (hit.path, *hit.also_in)]
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from indexer.filters import BadFilter, Filters
-from indexer.search import search
+from indexer.search import look, search
 from tests.indexer.conftest import Library
 
 
@@ -63,7 +63,8 @@ async def test_filters_of_type_and_time_keep_to_the_files_that_are_there_now(lib
     half_an_hour = (datetime.now(UTC) - timedelta(minutes=30)).isoformat()
 
     async def names(filters: Filters) -> set[str]:
-        return {Path(hit.path).name for hit in (await search(library.index, "lantern", 5, filters=filters)).hits}
+        hits = (await search(library.index, "lantern", 5, filters=filters)).hits
+        return {Path(path).name for hit in hits for path in (hit.path, *hit.also_in)}
 
     markdown = Filters(types=("md",))
     assert await names(markdown) == {"new.md", "old.md"}
@@ -177,3 +178,39 @@ async def test_a_word_of_the_path_finds_the_file(library: Library) -> None:
         library.write(f"3M_{year}_10K.txt", f"Capital expenditure was {year * 7} in millions of dollars.")
     await library.sync()
     assert (await library.names("capital expenditure of 3M in 2019"))[0] == "3M_2019_10K.txt"
+
+
+async def test_copies_fold_into_one_hit_and_leave_room_for_the_others(library: Library) -> None:
+    for n in range(140):
+        library.write(f"copies/{n}.txt", "The lantern hangs in the barn by the western gate.")
+    for n in range(6):
+        library.write(f"{n}.txt", f"Lantern {n} is for the barn of keeper {n * 7}.")
+    await library.sync()
+    hits = (await library.find("lantern barn gate", limit=5)).hits
+    assert len(hits) == 5
+    assert [len(hit.also_in) for hit in hits] == [139, 0, 0, 0, 0]
+    assert {Path(path).parent.name for path in hits[0].also_in} == {"copies"}
+    judged = (await search(library.index, "lantern barn gate", 5, merge=False)).hits
+    assert [hit.also_in for hit in judged] == [()] * 5
+
+
+async def test_an_explained_search_says_what_each_score_is_made_of_and_where_the_time_went(library: Library) -> None:
+    library.write("a.txt", "The lantern hangs in the barn.")
+    await library.sync()
+    found = (await look(library.index, "lantern", 5, filters=Filters("*.txt"), explain=True)).found
+    assert found.explained is not None
+    stages = found.explained.stages
+    assert {"filter", "embed", "store", "fuse", "merge"} <= stages.keys()
+    assert all(took >= 0 for took in stages.values())
+    assert sum(stages.values()) == pytest.approx(found.explained.total, abs=0.01)
+    assert found.hits[0].scores
+    plain = await library.find("lantern")
+    assert (plain.explained, plain.hits[0].scores) == (None, None)
+
+
+async def test_the_words_of_the_query_are_marked_where_they_stand(library: Library) -> None:
+    text = "Lanterns hang in the Barn; the lantern's oil is in getLanternOil. 灯笼挂在谷仓里。"
+    library.write("a.txt", text)
+    await library.sync()
+    (hit,) = (await look(library.index, "lantern oil 谷仓", 5, mark=True)).found.hits
+    assert [hit.text[start:end] for start, end in hit.marks] == ["Lanterns", "lantern", "oil", "LanternOil", "谷仓"]
