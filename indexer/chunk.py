@@ -1,22 +1,16 @@
 """A document becomes chunks: spans of about `size` tokens that end where a sentence, a section or a line ends."""
 
 import re
-from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from indexer.parse.document import Document, Heading, line_starts
+from indexer.parse.document import Document, Heading, Table, line_starts
+from indexer.sections import Context, context_finder, groups, has_body, heading_finder
+from indexer.tokens import Offsets, between_words, token_starts
 
 # Part of the index's signature: raise it when the same text would give other chunks.
-VERSION = 1
-
-# The tokenizer holds the GIL while it lists the offsets of one piece.
-_PIECE_CHARS = 50_000
-# No word's token is this long: a longer stretch is data (base64, a minified line), counted by its length.
-_LONG_CHARS = 24
-_DATA_CHARS_PER_TOKEN = 5
-_BLANK_CHARS = 1_000
+VERSION = 2
 
 _CAPITAL = r"[^\Wa-zß-öø-ÿα-ωа-џ_]"
 _PARAGRAPH_END = re.compile(r"\n\s*\n")
@@ -27,8 +21,8 @@ _SENTENCE_END = re.compile(
     r"|\n\s*\n"
     r"|\n(?=[ \t]*(?:[-*+•]|\d{1,3}[.)])[ \t])"
 )
-# The rest of a heading once its own line is gone: the rule below a setext one.
-_NO_BODY = " \t\r\n=-"
+# A chunk's context has at most this share of its tokens.
+_CONTEXT_SHARE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +43,14 @@ class Chunk:
     context: str = ""
 
 
-Offsets = Callable[[str], Sequence[tuple[int, int]]]
-
-
 def chunk(document: Document, offsets: Offsets, size: int = 240, overlap: int = 40) -> list[Chunk]:
-    """Chunks of at most `size` tokens in reading order, which together cover every visible character. A text without
-    a token has none.
+    """Chunks of at most `size` tokens, context included, in reading order, which together cover every visible
+    character. A text without a token has none.
 
     Prose and code are cut where a sentence or a line ends near the limit, and `overlap` tokens are repeated from the
     start of one; a heading begins a new chunk once the running one has a quarter of `size`, and nothing is repeated
-    across it. Only whole lines of code are repeated.
+    across it. Only whole lines of code are repeated. A table is one chunk's where it fits, else it is cut between its
+    rows.
 
     Args:
         offsets: the (start, end) of each token of a text; called with pieces of the document's text.
@@ -66,59 +58,24 @@ def chunk(document: Document, offsets: Offsets, size: int = 240, overlap: int = 
     if not 0 <= 2 * overlap < size:
         raise ValueError(f"expected an overlap below half of the size {size}, found {overlap}")
     text = document.text
-    starts = _token_starts(text, offsets)
+    starts = token_starts(text, offsets)
     cuts = _cuts(document, starts)
+    context_of = context_finder(document, offsets, size // _CONTEXT_SHARE)
     place = _placer(document)
-    chunks = (place(start, end) for start, end in _spans(text, starts, cuts, size, overlap))
+    chunks = (place(*span) for span in _spans(text, starts, cuts, context_of, size, overlap))
     return [placed for placed in chunks if placed]
 
 
-def _token_starts(text: str, offsets: Offsets) -> "array[int]":
-    """Where each token starts, in rising order; stretches that the tokenizer skips or takes whole are divided."""
-    starts, last = array("q"), 0
-    for begin, end in _pieces(text):
-        for first, after in offsets(text[begin:end]):
-            if after > first:
-                at = begin + first
-                if at - last > _LONG_CHARS:
-                    starts.extend(_divided(text, last, at))
-                # One letter can be several tokens (Hangul), and marks can be reordered.
-                last = max(last, at)
-                starts.append(last)
-    if starts:
-        starts.extend(_divided(text, last, len(text)))
-    return starts
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """A table in token numbers. `keep`: where it begins together with the heading right above it; `least`: a chunk that
+    has its beginning does not end before this, for a header alone says nothing."""
 
-
-def _pieces(text: str) -> Iterator[tuple[int, int]]:
-    """Spans to tokenize one by one, cut where that changes no token: at a newline, else between words."""
-    begin = 0
-    while len(text) - begin > _PIECE_CHARS:
-        limit = begin + _PIECE_CHARS
-        end = text.rfind("\n", begin, limit) + 1 or text.rfind(" ", begin, limit) + 1
-        if end <= begin:
-            end = next((at for at in range(limit, begin, -1) if _between_words(text, at)), limit)
-        yield begin, end
-        begin = end
-    yield begin, len(text)
-
-
-def _between_words(text: str, at: int) -> bool:
-    before, after = text[at - 1], text[at]
-    # Chinese and Japanese characters are words of their own here, as they are to WordPiece.
-    if "\u2e80" <= before < "\uac00" or "\u2e80" <= after < "\uac00":
-        return True
-    # Letters, digits and the marks that go with them.
-    return not ("_" + before + after).isidentifier()
-
-
-def _divided(text: str, begin: int, end: int) -> range:
-    stretch = text[begin:end]
-    visible = len(stretch.rstrip())
-    if visible <= _LONG_CHARS and len(stretch) <= _BLANK_CHARS:
-        return range(0)
-    until = end if len(stretch) > _BLANK_CHARS else begin + visible
-    return range(begin + _DATA_CHARS_PER_TOKEN, until, _DATA_CHARS_PER_TOKEN)
+    keep: int
+    start: int
+    least: int
+    rows: Sequence[int]
+    end: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +87,7 @@ class _Cuts:
     clean: Sequence[int]
     ends: tuple[Sequence[int], ...]
     words: bool
+    tables: Sequence[_Rows] = ()
 
 
 def _cuts(document: Document, starts: Sequence[int]) -> _Cuts:
@@ -139,44 +97,98 @@ def _cuts(document: Document, starts: Sequence[int]) -> _Cuts:
         return sorted({bisect_left(starts, offset) for offset in offsets})
 
     lines = tokens(line_starts(text))
-    sections = tokens(group[0].offset for group in _groups(document))
+    headings = list(groups(document))
+    sections = tokens(group[0].offset for group in headings)
     if document.kind == "code":
         blanks = tokens(end.end() for end in _PARAGRAPH_END.finditer(text))
         return _Cuts(sections, sorted({*sections, *blanks}), (blanks, lines), words=False)
     sentences = tokens(end.end() for end in _SENTENCE_END.finditer(text))
-    return _Cuts(sections, sections, (sentences, lines), words=True)
+    if not document.tables:
+        return _Cuts(sections, sections, (sentences, lines), words=True)
+    tables = [_rows(document, table, headings, tokens) for table in document.tables]
+    borders = {at for table in tables for at in (*table.rows, table.end)}
+    ends = [sorted({*_outside(tables, kind), *borders}) for kind in (sentences, lines)]
+    # What stands before a table may be repeated with it.
+    clean = sorted({*sections, *(at for table in tables for at in (*table.rows[1:], table.end))})
+    return _Cuts(sections, clean, tuple(ends), words=True, tables=tables)
 
 
-def _spans(text: str, starts: Sequence[int], cuts: _Cuts, size: int, overlap: int) -> Iterator[tuple[int, int]]:
-    """The offsets between which chunks lie."""
+def _rows(document: Document, table: Table, above: Sequence[list[Heading]], tokens: Callable[..., list[int]]) -> _Rows:
+    rows = tokens(table.rows)
+    start, least = rows[0], rows[min(len(rows), 2) - 1] if table.header else rows[0]
+    near = bisect_right(above, table.rows[0], key=lambda group: group[-1].offset) - 1
+    alone = near >= 0 and not has_body(document.text[above[near][-1].offset : table.rows[0]])
+    keep = tokens([above[near][0].offset])[0] if alone else start
+    return _Rows(keep, start, least, rows, tokens([table.end])[0])
+
+
+def _outside(tables: Sequence[_Rows], tokens: Iterable[int]) -> Iterator[int]:
+    starts = [table.start for table in tables]
+    for token in tokens:
+        above = bisect_left(starts, token) - 1
+        if above < 0 or token >= tables[above].end:
+            yield token
+
+
+def _spans(
+    text: str,
+    starts: Sequence[int],
+    cuts: _Cuts,
+    context_of: Callable[[int], Context],
+    size: int,
+    overlap: int,
+) -> Iterator[tuple[int, int, str]]:
+    """The offsets between which chunks lie, and each one's context."""
     first, count = 0, len(starts)
     while first < count:
-        end = _end(text, starts, cuts, first, size)
-        yield starts[first] if first else 0, starts[end] if end < count else len(text)
+        begin = starts[first] if first else 0
+        context, tokens = context_of(begin)
+        end = _end(text, starts, cuts, first, size, size - tokens)
+        yield begin, starts[end] if end < count else len(text), context
         if end == count:
             return
-        first = _next(text, starts, cuts, end, overlap)
+        first = _next(text, starts, cuts, end, size, overlap)
 
 
-def _end(text: str, starts: Sequence[int], cuts: _Cuts, first: int, size: int) -> int:
-    limit, half = min(len(starts), first + size), first + size // 2
+def _end(text: str, starts: Sequence[int], cuts: _Cuts, first: int, size: int, room: int) -> int:
+    """`room`: how many of the chunk's tokens are left for its text."""
+    limit, half = min(len(starts), first + room), first + size // 2
     section = bisect_left(cuts.sections, first + max(1, size // 4))
     if section < len(cuts.sections) and cuts.sections[section] <= limit:
         return cuts.sections[section]
     if limit == len(starts):
         return limit
+    if (cut := _row_end(cuts.tables, first, limit, size)) is not None:
+        return cut
     for ends in cuts.ends:
         near = bisect_right(ends, limit) - 1
         if near >= 0 and ends[near] > half:
             return ends[near]
-    return next((at for at in range(limit, half, -1) if _between_words(text, starts[at])), limit)
+    return next((at for at in range(limit, half, -1) if between_words(text, starts[at])), limit)
 
 
-def _next(text: str, starts: Sequence[int], cuts: _Cuts, end: int, overlap: int) -> int:
+def _row_end(tables: Sequence[_Rows], first: int, limit: int, size: int) -> int | None:
+    """Where a chunk ends whose limit lies within a table."""
+    found = bisect_left(tables, limit, key=lambda table: table.start) - 1
+    if found < 0 or limit >= (table := tables[found]).end:
+        return None
+    if first < table.keep and table.end - table.keep <= size:
+        return table.keep
+    row = table.rows[bisect_right(table.rows, limit) - 1]
+    if row > max(first, table.least):
+        return row
+    # Overlap is less than half: the chunk that begins here goes on.
+    return table.keep if table.keep > first + size // 2 else None
+
+
+def _next(text: str, starts: Sequence[int], cuts: _Cuts, end: int, size: int, overlap: int) -> int:
     """Where the chunk after the one that ends at `end` begins."""
     clean = bisect_right(cuts.clean, end) - 1
     since = cuts.clean[clean] if clean >= 0 else 0
     want = max(end - overlap, since)
+    table = bisect_left(cuts.tables, end, key=lambda table: table.start)
+    if table < len(cuts.tables) and cuts.tables[table].start == end and cuts.tables[table].end - end <= size:
+        want = max(want, cuts.tables[table].end - size)
     if want in (since, end):
         return want
     for ends in cuts.ends:
@@ -185,35 +197,16 @@ def _next(text: str, starts: Sequence[int], cuts: _Cuts, end: int, overlap: int)
             return ends[near]
     if not cuts.words:
         return end
-    return next((at for at in range(want, end) if _between_words(text, starts[at])), end)
+    return next((at for at in range(want, end) if between_words(text, starts[at])), end)
 
 
-def _groups(document: Document) -> Iterator[list[Heading]]:
-    """Headings in reading order; those with nothing between them are one group."""
-    group: list[Heading] = []
-    for heading in document.headings:
-        if group and not _has_body(document.text[group[-1].offset : heading.offset]):
-            group.append(heading)
-            continue
-        if group:
-            yield group
-        group = [heading]
-    if group:
-        yield group
-
-
-def _has_body(section: str) -> bool:
-    line_end = section.find("\n")
-    return line_end >= 0 and bool(section[line_end:].strip(_NO_BODY))
-
-
-def _placer(document: Document) -> Callable[[int, int], Chunk | None]:
+def _placer(document: Document) -> Callable[[int, int, str], Chunk | None]:
     """Says where in the document a span lies; none where it shows nothing."""
     text, pages = document.text, document.pages
     lines = line_starts(text) if document.has_lines else []
-    heading_of = _heading_finder(document)
+    heading_of = heading_finder(document)
 
-    def place(start: int, end: int) -> Chunk | None:
+    def place(start: int, end: int, context: str) -> Chunk | None:
         span = text[start:end]
         start += len(span) - len(span.lstrip())
         span = span.strip()
@@ -228,6 +221,7 @@ def _placer(document: Document) -> Callable[[int, int], Chunk | None]:
             bisect_right(lines, end - 1) if lines else None,
             _page(pages, start, end) if pages else None,
             heading_of(start),
+            context,
         )
 
     return place
@@ -238,25 +232,3 @@ def _page(pages: Sequence[int], start: int, end: int) -> int:
     first, last = bisect_right(pages, start), bisect_right(pages, end - 1)
     bounds = [start, *pages[first:last], end]
     return first + max(range(last - first + 1), key=lambda n: bounds[n + 1] - bounds[n])
-
-
-def _heading_finder(document: Document) -> Callable[[int], str | None]:
-    offsets: list[int] = []
-    paths: list[str | None] = []
-    above: list[Heading] = []
-    for group in _groups(document):
-        for heading in group:
-            while above and above[-1].level >= heading.level:
-                above.pop()
-            above.append(heading)
-            offsets.append(heading.offset)
-            paths.append(" > ".join(opened.title for opened in above if opened.title) or None)
-        if document.kind != "code":
-            # A title and its first section at once: the text below belongs to the section.
-            paths[-len(group) :] = [paths[-1]] * len(group)
-
-    def heading_of(offset: int) -> str | None:
-        found = bisect_right(offsets, offset) - 1
-        return paths[found] if found >= 0 else None
-
-    return heading_of

@@ -10,7 +10,7 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING
 
-from indexer.chunk import Offsets
+from indexer.tokens import Offsets
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

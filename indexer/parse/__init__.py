@@ -16,8 +16,8 @@ __all__ = [
     "Document", "Heading", "Kind", "Unreadable", "line_starts", "parse",
 ]  # fmt: skip
 
-# Part of the index's signature: raise it when a parser's text, headings or pages change.
-VERSION = 2
+# Part of the index's signature: raise it when a parser's text, headings, tables or pages change.
+VERSION = 3
 
 # Each but `text` is the name of the module that reads it.
 _Format = Literal[

@@ -1,6 +1,7 @@
 """What every parser gives: a document's text, and what its offsets mean."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,12 +24,24 @@ class Unreadable(Exception):
 class Heading:
     """`offset`: the first visible character of the heading. `level`: 1 is the outermost.
 
-    An empty title ends the section before it without opening a named one (code after a function).
+    An empty title ends the section before it without opening a named one (code after a function). `signature`: how a
+    definition in code is declared, in one line.
     """
 
     offset: int
     level: int
     title: str
+    signature: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows below one another. `rows`: where each starts, rising; the first is the header where there is one. `end`:
+    behind the last. `header`: the row that says what the others mean; empty where each says it itself."""
+
+    rows: Sequence[int]
+    end: int
+    header: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +50,7 @@ class Document:
 
     `pages`: the offset at which each page (of slides: each slide) starts, empty where the format has none.
     `has_lines`: the text is the decoded file to the character (a byte order mark aside, and JSON's escapes), so its
-    lines are the file's lines.
+    lines are the file's lines. `tables`: in reading order, none within another.
     """
 
     text: str
@@ -46,6 +59,7 @@ class Document:
     headings: tuple[Heading, ...] = ()
     pages: tuple[int, ...] = ()
     has_lines: bool = False
+    tables: tuple[Table, ...] = ()
 
 
 class Draft:
@@ -59,6 +73,7 @@ class Draft:
         self._length = 0
         self._headings: list[Heading] = []
         self._pages: list[int] = []
+        self._tables: list[Table] = []
 
     def add(self, text: str, gap: str = "\n\n") -> None:
         """Appends a text that is not empty, `gap` between it and what stands there."""
@@ -72,6 +87,15 @@ class Draft:
         if title:
             self._append(title)
 
+    def table(self, rows: Sequence[str], header: str = "") -> None:
+        """Appends rows that are not empty, one a line. `header`: as `Table` has it."""
+        self._begin("\n\n")
+        starts = [self._length]
+        for row in rows[:-1]:
+            starts.append(starts[-1] + len(row) + 1)
+        self._append("\n".join(rows))
+        self._tables.append(Table(starts, self._length, header))
+
     def page(self) -> None:
         """What is added from here on is on the next page."""
         self._begin("\n\n")
@@ -84,11 +108,15 @@ class Draft:
         self._begin("\n\n")
         for heading in document.headings:
             self._headings.append(Heading(self._length + heading.offset, heading.level + deeper, heading.title))
+        for table in document.tables:
+            rows = [self._length + row for row in table.rows]
+            self._tables.append(Table(rows, self._length + table.end, table.header))
         self._append(document.text)
 
     def document(self, title: str | None, kind: Kind) -> Document:
         short = title.strip()[:TITLE_CHARS] if title else None
-        return Document("".join(self._parts), short or None, kind, tuple(self._headings), tuple(self._pages))
+        text, pages = "".join(self._parts), tuple(self._pages)
+        return Document(text, short or None, kind, tuple(self._headings), pages, tables=tuple(self._tables))
 
     def _begin(self, gap: str) -> None:
         # A gap just made serves what comes next too: a page and its heading begin together.

@@ -19,6 +19,7 @@ from lxml import etree  # pyright: ignore[reportAttributeAccessIssue]
 
 from indexer.parse import archive
 from indexer.parse.document import TITLE_CHARS, Document, Draft, Unreadable
+from indexer.parse.tables import BAR, header
 
 _BROKEN = (*archive.BROKEN, OpcError, etree.LxmlError)
 _FALLBACK = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback"
@@ -28,6 +29,7 @@ _SPACES = {qn("w:tab"): "\t", qn("w:br"): "\n", qn("w:cr"): "\n", qn("w:noBreakH
 _TEXT = (_T, qn("m:t"), *_SPACES, _P)
 _GONE = (_FALLBACK, qn("w:del"), qn("w:moveFrom"))
 _INNER = (qn("w:sdt"), qn("w:sdtContent"), qn("w:ins"), qn("w:moveTo"), qn("w:smartTag"), qn("w:customXml"))
+_HEADER = f"{qn('w:trPr')}/{qn('w:tblHeader')}"
 _BULLETS = ("List Bullet", "List Number")
 _ID, _AUTHOR = qn("w:id"), qn("w:author")
 # What stands in parts of their own: the part's relation, what refers to one of its notes, and how one begins.
@@ -44,11 +46,17 @@ _Element = Any
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """A paragraph (`level` above 0: a heading), or with `tight` a list's item or a table's row."""
+    """A paragraph (`level` above 0: a heading), or with `tight` a list's item."""
 
     text: str
     level: int = 0
     tight: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    rows: list[str]
+    header: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +86,7 @@ def parse(data: bytes) -> Document:
         raise Unreadable(
             "expected a DOCX, found a broken or incomplete one: open it in Word and save it anew"
         ) from error
-    first = next((line.text for line in lines if line.level), None)
+    first = next((line.text for line in lines if isinstance(line, _Line) and line.level), None)
     return _document(lines, beside.edges, title or first)
 
 
@@ -112,27 +120,39 @@ def _said(root: _Element) -> str:
     return "\n".join(words for line in root.iter(_P) if (words := " ".join(_text(line).split())))
 
 
-def _block_lines(parent: _Element, beside: _Beside) -> Iterator[_Line]:
+def _block_lines(parent: _Element, beside: _Beside) -> Iterator[_Line | _Table]:
     for block in parent.iterchildren():
         if block.tag == _P:
             line = _paragraph(block, beside.styles)
             yield line
-            yield from _notes(block, beside, line.tight)
+            for note in _notes(block, beside):
+                yield _Line(note, tight=line.tight)
         elif block.tag == _TBL:
-            for row in block.iter(_TR):
-                # A table within a cell is part of that cell's text.
-                if next(row.iterancestors(_TBL)) is block:
-                    cells = [" ".join(_text(cell).split()) for cell in row.iter(_TC) if _row_of(cell) is row]
-                    yield _Line(" | ".join(cells) if any(cells) else "", tight=True)
-                    yield from _notes(row, beside, tight=True)
+            yield _table(block, beside)
         elif block.tag in _INNER:
             yield from _block_lines(block, beside)
 
 
-def _notes(block: _Element, beside: _Beside, tight: bool) -> Iterator[_Line]:
+def _table(table: _Element, beside: _Beside) -> _Table:
+    rows: list[str] = []
+    marked: list[str] = []
+    for row in table.iter(_TR):
+        # A table within a cell is part of that cell's text.
+        if next(row.iterancestors(_TBL)) is not table:
+            continue
+        cells = [" ".join(_text(cell).split()) for cell in row.iter(_TC) if _row_of(cell) is row]
+        if any(cells):
+            if len(marked) == len(rows) and row.find(_HEADER) is not None:
+                marked.append(BAR.join(cells))
+            rows.append(BAR.join(cells))
+        rows += _notes(row, beside)
+    return _Table(rows, "\n".join(marked) if 0 < len(marked) < len(rows) else header(rows))
+
+
+def _notes(block: _Element, beside: _Beside) -> Iterator[str]:
     for reference in block.iter(*_REFERENCES):
         if note := beside.notes.get((reference.tag, reference.get(_ID))):
-            yield _Line(note, tight=tight)
+            yield note
 
 
 def _row_of(cell: _Element) -> _Element:
@@ -188,11 +208,15 @@ def _value(element: _Element, path: str) -> str:
     return found.get(_VAL) or "" if found is not None else ""
 
 
-def _document(lines: list[_Line], edges: list[str], title: str | None) -> Document:
+def _document(lines: list[_Line | _Table], edges: list[str], title: str | None) -> Document:
     draft = Draft()
     tight = False
     for line in lines:
-        if not line.text:
+        if isinstance(line, _Table):
+            if line.rows:
+                draft.table(line.rows, line.header)
+            tight = False
+        elif not line.text:
             tight = False
         elif line.level:
             draft.heading(line.level, line.text)

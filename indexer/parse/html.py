@@ -7,12 +7,14 @@ import codecs
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby, takewhile
 from typing import Any, Literal
 
 from lxml import etree  # pyright: ignore[reportAttributeAccessIssue]
 from lxml import html as lxml_html
 
-from indexer.parse.document import Document, Heading, Unreadable
+from indexer.parse.document import Document, Heading, Table, Unreadable
+from indexer.parse.tables import header
 from indexer.parse.text import decode
 
 _CHARSET = re.compile(rb"<(?:meta|\?xml)[^>]{0,200}?(?:charset|encoding)\s*=\s*[\"']?([\w.:-]+)", re.IGNORECASE)
@@ -45,11 +47,14 @@ _Shape = Literal["block", "item", "row", "raw"]
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """A paragraph, a list's item, a table's row or preformatted text. `level` is 0 unless it is a heading."""
+    """A paragraph, a list's item, a table's row or preformatted text. `level` is 0 unless it is a heading. `table`:
+    the number of the table that a row is of; `names`: it is marked as the one that names the columns."""
 
     text: str
     shape: _Shape
     level: int
+    table: int
+    names: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,8 @@ class _Open:
 
     shape: _Shape = "block"
     level: int = 0
+    table: int = 0
+    names: bool = False
 
 
 _OPENS = {
@@ -143,6 +150,8 @@ def _content(page: str) -> list[_Block]:
             element.tag = element.get("rend", "h2")
         elif element.tag == "code" and "\n" in (element.text or ""):
             element.tag = "pre"
+        elif element.tag == "cell" and element.get("role") == "head":
+            element.tag = "th"
         else:
             element.tag = tags.get(element.tag, element.tag)
     return list(_blocks(body))
@@ -157,7 +166,7 @@ def _blocks(root: _Element) -> Iterator[_Block]:
             parts.append(piece)
             continue
         if text := _tidy("".join(parts), now.shape):
-            yield _Block(text, now.shape, now.level)
+            yield _Block(text, now.shape, now.level, now.table, now.names)
         elif now.shape == "item" and piece == _Open():
             continue  # <li><p>: the paragraph is the item
         parts.clear()
@@ -177,18 +186,19 @@ def _pieces(root: _Element) -> Iterator[str | _Open | None]:
     """Text, where blocks begin, and (None) where they end. Iterative: pages nest deeper than Python's stack."""
     data_rows = _data_rows(root)
     row: _Element | None = None
-    raw = 0
+    raw = tables = 0
     walk = etree.iterwalk(root, events=("start", "end"))
     for event, element in walk:
         tag = element.tag
         if event == "start":
             raw += tag == "pre"
+            tables += tag == "table"
             if tag in _SKIPPED or element.get("hidden") is not None:
                 walk.skip_subtree()
                 continue
             if row is None and element in data_rows:
                 row = element
-                yield _Open("row")
+                yield _Open("row", table=tables, names=_names_columns(row))
             elif row is not None:
                 yield " " if tag in _BLOCKS or tag in ("li", "br") else ""
             elif tag in _OPENS:
@@ -206,6 +216,11 @@ def _pieces(root: _Element) -> Iterator[str | _Open | None]:
         if element is not root:
             yield _text(element.tail, raw)
     yield None
+
+
+def _names_columns(row: _Element) -> bool:
+    cells = {cell.tag for cell in row.iterchildren("td", "th")}
+    return cells == {"th"}
 
 
 def _text(text: str | None, raw: int) -> str:
@@ -232,14 +247,30 @@ def _data_rows(root: _Element) -> set[_Element]:
 def _document(blocks: list[_Block], title: str | None) -> Document:
     parts: list[str] = []
     headings: list[Heading] = []
+    starts: list[int] = []
     length = 0
     for index, block in enumerate(blocks):
         if index:
-            tight = block.shape == blocks[index - 1].shape and block.shape in ("item", "row")
-            parts.append("\n" if tight else "\n\n")
+            parts.append("\n" if _is_tight(blocks[index - 1], block) else "\n\n")
             length += len(parts[-1])
         if block.level:
             headings.append(Heading(length, block.level, block.text.replace("\n", " ")[:_TITLE_CHARS]))
+        starts.append(length)
         parts.append(block.text)
         length += len(block.text)
-    return Document("".join(parts), title, "html", tuple(headings))
+    return Document("".join(parts), title, "html", tuple(headings), tables=tuple(_tables(blocks, starts)))
+
+
+def _is_tight(before: _Block, block: _Block) -> bool:
+    return block.shape in ("item", "row") and (block.shape, block.table) == (before.shape, before.table)
+
+
+def _tables(blocks: list[_Block], starts: list[int]) -> Iterator[Table]:
+    for table, found in groupby(range(len(blocks)), key=lambda index: blocks[index].table):
+        rows = list(found)
+        if not table:
+            continue
+        texts = [blocks[row].text for row in rows]
+        names = list(takewhile(lambda row: blocks[row].names, rows))
+        marked = "\n".join(texts[: len(names)]) if len(names) < len(rows) else ""
+        yield Table([starts[row] for row in rows], starts[rows[-1]] + len(texts[-1]), marked or header(texts))

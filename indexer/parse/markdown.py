@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from indexer.parse.document import Document, Heading, line_starts
+from indexer.parse.document import Document, Heading, Table, line_starts
 
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _RULE = re.compile(r" {0,3}(?:=+|-+)[ \t]*$")
@@ -12,6 +12,11 @@ _LINK = re.compile(r"!?\[([^\[\]]*)\]\([^()]*\)")
 _FRONT_TITLE = re.compile(r"title[ \t]*[:=][ \t]*(.*)")
 _FRONT_LINES = 200
 _TITLE_CHARS = 200
+# The line below the one that names a table's columns.
+_COLUMNS = re.compile(r" {0,3}(?=[^|]*\|)\|?(?:[ \t]*:?-+:?[ \t]*(?:\||$))+[ \t]*$")
+_CELL_END = re.compile(r"(?<!\\)\|")
+# What ends a table, besides a blank line.
+_NO_ROW = re.compile(r" {0,3}(?:>|#{1,6}[ \t]|`{3}|~{3}|[-*+][ \t])")
 
 
 def parse(text: str) -> Document:
@@ -22,7 +27,7 @@ def parse(text: str) -> Document:
     body, front_title = _front_matter(lines)
     headings = tuple(_headings(lines, starts, body))
     title = next((heading.title for heading in headings if heading.level == 1), front_title)
-    return Document(text, title, "markdown", headings, has_lines=True)
+    return Document(text, title, "markdown", headings, has_lines=True, tables=tuple(_tables(lines, starts)))
 
 
 def _front_matter(lines: list[str]) -> tuple[int, str | None]:
@@ -88,3 +93,17 @@ def _indent(line: str) -> int:
 def _plain(title: str) -> str:
     """A title as one reads it: links are their text, no backticks and stars."""
     return _LINK.sub(r"\1", title[:_TITLE_CHARS]).replace("`", "").replace("*", "").strip()
+
+
+def _tables(lines: list[str], starts: list[int]) -> Iterator[Table]:
+    after = 0
+    for index, line in enumerate(lines):
+        if index <= after or "-" not in line or not _COLUMNS.match(line):
+            continue
+        names = lines[index - 1].strip().strip("|").strip()
+        if len(_CELL_END.findall(names)) != len(_CELL_END.findall(line.strip().strip("|"))):
+            continue
+        after = index
+        while after + 1 < len(lines) and lines[after + 1].strip() and not _NO_ROW.match(lines[after + 1]):
+            after += 1
+        yield Table([starts[index - 1], *starts[index + 1 : after + 1]], starts[after] + len(lines[after]), names)

@@ -12,6 +12,7 @@ from pptx.oxml import parse_xml
 
 from indexer.parse import archive
 from indexer.parse.document import Document, Draft, Unreadable
+from indexer.parse.tables import BAR, header
 
 _BROKEN = (*archive.BROKEN, PythonPptxError, etree.LxmlError)
 _DRAWN_TEXT = "{http://schemas.openxmlformats.org/drawingml/2006/main}t"
@@ -54,20 +55,25 @@ def _add(draft: Draft, number: int, slide: _Slide) -> bool:
     draft.heading(1, f"Slide {number}: {words}" if words else f"Slide {number}")
     # Shapes stand in the order in which a screen reader reads them.
     others = (shape for shape in slide.shapes if title is None or shape.shape_id != title.shape_id)
-    texts = [text for text in (*_texts(others), *_beside(slide), *_notes(slide)) if text.strip()]
+    texts = [text for text in (*_texts(others), *_beside(slide), *_notes(slide)) if "".join(text).strip()]
     for text in texts:
-        draft.add(text)
+        if isinstance(text, str):
+            draft.add(text)
+        else:
+            draft.table(text, header(text))
     return bool(words or texts)
 
 
-def _texts(shapes: Iterable[_Shape]) -> Iterator[str]:
+def _texts(shapes: Iterable[_Shape]) -> Iterator[str | list[str]]:
+    """What shapes say, a table as its rows."""
     for shape in shapes:
         if hasattr(shape, "shapes"):
             yield from _texts(shape.shapes)
         elif shape.has_text_frame:
             yield _lines(shape.text_frame.text)
         elif getattr(shape, "has_table", False):
-            yield "\n".join(" | ".join(" ".join(cell.text.split()) for cell in row.cells) for row in shape.table.rows)
+            rows = (BAR.join(" ".join(cell.text.split()) for cell in row.cells) for row in shape.table.rows)
+            yield [row for row in rows if row.strip(BAR)]
         elif getattr(shape, "has_chart", False):
             yield from _chart(shape.chart)
         elif said := shape.element.xpath(".//p:cNvPr/@descr"):

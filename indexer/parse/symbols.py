@@ -18,6 +18,7 @@ _SMALL_CHARS = 10_000
 _MINIFIED_LINE_CHARS = 200
 _MAX_DEPTH = 50
 _TITLE_CHARS = 200
+_SIGNATURE_BYTES = 400
 
 # An ambiguous text (`a<a<a<…` as C#) costs the parser memory by the square and then its stack. Of 3 000 real files
 # none took 2 steps a byte and 500 more; counted in steps, a file has the same headings on every machine.
@@ -36,7 +37,7 @@ _BRACKETS = frozenset((b"{", b"(", b"[", b";"))
 _HEAD_END = re.compile(r"[{;\r\n]|=>")
 _RECEIVER = re.compile(r"(\w+)\s*(?:\[[^\]]*\])?\s*\)$")
 
-_Section = tuple[int, int, str]
+_Section = tuple[int, int, str, str]
 
 
 def symbols(text: str, suffix: str) -> tuple[Heading, ...]:
@@ -52,7 +53,7 @@ def symbols(text: str, suffix: str) -> tuple[Heading, ...]:
         return ()
     character = _characters(text, source)
     sections = _Reader(source, grammar).sections(tree.root_node, 1)
-    return tuple(Heading(character(at), level, title) for at, level, title in sections)
+    return tuple(Heading(character(at), level, title, signature) for at, level, title, signature in sections)
 
 
 def _is_minified(text: str) -> bool:
@@ -105,12 +106,13 @@ class _Reader:
         self._grammar = grammar
 
     def sections(self, body: Node, level: int) -> Iterator[_Section]:
-        """(offset, level, title) of each definition in a body, and an empty title where other code goes on."""
+        """(offset, level, title, signature) of each definition in a body, and an empty title where other code goes
+        on."""
         after_definition = False
         for start, node in self._statements(body, None, 0):
             title = self._title(node)
             if title or after_definition:
-                yield start, level, title
+                yield start, level, title, self._signature(node) if title else ""
             after_definition = bool(title)
             if title and node.type in self._grammar.scopes and level < _MAX_DEPTH:
                 for inside in node.named_children:
@@ -160,6 +162,13 @@ class _Reader:
         if receiver and (of := _RECEIVER.search(self._text(receiver))):
             title = f"{of[1]}.{title}"
         return title.strip("\"'")[:_TITLE_CHARS]
+
+    def _signature(self, node: Node) -> str:
+        """What stands before the body of a definition, or where a grammar names none, in its first line."""
+        body = (_value(node) or node).child_by_field_name("body")
+        end = body.start_byte if body else self._source.find(b"\n", node.start_byte, node.end_byte)
+        said = self._source[node.start_byte : end if end >= 0 else node.end_byte][:_SIGNATURE_BYTES]
+        return " ".join(said.decode(errors="ignore").split()).removesuffix("{").rstrip()
 
     def _head(self, node: Node, body: Node | None) -> str:
         """The first line of what has no name of its own, without its body: "impl Display for Boiler"."""

@@ -119,10 +119,8 @@ def _read(file: BytesIO) -> Document:
             if not sheet.height:
                 continue
             draft.heading(1, " ".join(meta.name.split()))
-            gap = "\n\n"
-            for line in _lines(sheet.iter_rows()):
-                draft.add(line, gap)
-                gap = "\n"
+            if lines := list(_lines(sheet.iter_rows())):
+                draft.table(lines)
     return draft.document(None, "table")
 
 

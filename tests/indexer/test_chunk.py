@@ -3,6 +3,7 @@ import re
 import time
 from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from indexer.chunk import Chunk, chunk
 from indexer.parse import Document, Heading, Kind
 from indexer.parse.code import parse as code
+from indexer.parse.delimited import parse as delimited
 from indexer.parse.markdown import parse as markdown
 
 # As WordPiece does: words fall into parts, each CJK letter and each sign stands alone, the rest is skipped.
@@ -71,6 +73,10 @@ def test_a_sentence_begins_here_in_any_script(text: str, cut: str) -> None:
 def test_the_number_of_a_list_item_is_no_sentence() -> None:
     text = "1. " + "word " * 14 + "\n2. Then " + "word " * 30
     assert chunks(prose(text), size=20, overlap=0)[1].text.startswith("2. Then")
+
+
+def table(rows: int) -> str:
+    return "| Name | Price |\n|--|--|\n" + "\n".join(f"| kiln {n} | {n} euro |" for n in range(rows))
 
 
 def test_text_without_sentences_is_cut_at_lines_and_else_between_words() -> None:
@@ -149,6 +155,64 @@ def test_code_without_known_definitions_is_cut_at_its_blank_lines_where_nothing_
 def test_a_code_line_longer_than_a_chunk_is_cut_and_not_repeated() -> None:
     found = chunks(code("x = [" + "1, " * 200 + "]\n", ".py"))
     assert all(after.start >= before.end for before, after in pairs(found))
+
+
+def test_a_table_that_fits_is_one_chunk_with_its_heading_and_what_leads_to_it() -> None:
+    text = f"{sentences(2)}\n\n{sentence(2, 6)}\n\n{table(5)}\n\n{sentences(3)}"
+    (whole,) = (part for part in chunks(markdown(text), 60, 12) if "| kiln" in part.text)
+    assert whole.text.startswith("Sentence 2 word word ends.\n\n| Name")
+    assert "| kiln 4 |" in whole.text
+    (whole,) = (part for part in chunks(markdown(f"{sentences(2)}\n\n# T\n\n{table(3)}")) if "| kiln" in part.text)
+    assert whole.text == f"# T\n\n{table(3)}"
+
+
+def test_a_table_that_does_not_fit_is_cut_between_rows_and_each_part_knows_its_header() -> None:
+    text = f"{sentences(1)}\n\n{table(30)}\n\n{sentences(2)}"
+    found = [part for part in chunks(markdown(text)) if "| kiln" in part.text]
+    assert len(found) > 4
+    assert (found[0].context, {part.context for part in found[1:]}) == ("", {"Name | Price"})
+    rows = [row for part in found for row in part.text.split("\n") if row.startswith("| kiln")]
+    assert rows == table(30).split("\n")[2:]
+    assert not chunks(markdown(text))[-1].context
+
+
+def test_no_chunk_ends_with_a_tables_header() -> None:
+    for words in range(4, 40):
+        for part in chunks(markdown(f"{sentence(1, words)}\n\n{table(30)}")):
+            assert not part.text.endswith(("|--|--|", "| Name | Price |")), words
+
+
+def test_a_row_longer_than_a_chunk_is_cut_and_still_knows_its_header() -> None:
+    found = chunks(markdown(f"| Name | Price |\n|--|--|\n| kiln | {'word ' * 100}|\n| oven | 2 |\n"))
+    assert {part.context for part in found[1:]} == {"Name | Price"}
+    assert found[-1].text.endswith("| oven | 2 |")
+
+
+def test_the_rows_of_a_csv_stay_whole_also_where_a_cell_has_lines() -> None:
+    rows = [f'{n},"first line,\nsecond line of {n}"' for n in range(30)]
+    found = chunks(delimited("Number,Remark\n" + "\n".join(rows)))
+    assert {part.context for part in found} == {"", "Number,Remark"}
+    assert "\n".join(part.text for part in found) == "Number,Remark\n" + "\n".join(rows)
+    assert all(part.text.endswith('"') for part in found)
+
+
+def test_a_header_too_long_to_repeat_is_repeated_in_part() -> None:
+    names = ",".join(f"column{n}" for n in range(30))
+    found = chunks(delimited(f"{names}\n" + f"{'x,' * 29}y\n" * 20))
+    assert found[-1].context
+    assert names.startswith(found[-1].context)
+    assert len(offsets(found[-1].context)) <= 10
+
+
+def test_code_that_goes_on_from_above_knows_the_signatures_around_it() -> None:
+    body = "".join(f"        a{n} = call(b, {n})\n" for n in range(12))
+    source = f"class Kiln(Oven):\n    def fire(self, hours: int) -> None:\n{body}\n\ndef other():\n    pass\n"
+    found = chunks(code(source, ".py"), 60)
+    assert [part.context for part in found[:2]] == ["", "def fire(self, hours: int) -> None:"]
+    assert found[1].heading == "Kiln > fire"
+    wide = chunks(code(source, ".py"), 80)
+    assert wide[1].context == "class Kiln(Oven):\ndef fire(self, hours: int) -> None:"
+    assert [part.context for part in wide if part.text.startswith("def other")] == [""]
 
 
 def test_lines_are_those_of_the_file_whatever_ends_them() -> None:
@@ -248,7 +312,7 @@ def test_any_document_is_covered_in_order_within_the_limit_and_always_alike() ->
         assert found == chunk(document, offsets, size, overlap)
         for part in found:
             assert part.text == document.text[part.start : part.end] == part.text.strip() != ""
-            assert len(offsets(part.text)) <= size, seed
+            assert len(offsets(part.text)) + len(offsets(part.context)) <= size, seed
             if document.kind == "code":  # elsewhere a title is skipped for its first section
                 assert part.heading == expected_heading(document, part), seed
 
@@ -285,12 +349,16 @@ def made(chance: random.Random) -> tuple[Document, int, int]:
         "- a",
     ]
     words += ["\n# H\n", "\n## Sub *two*\n", "\ndef f():\n", "\x01", "\u200b", "\n\n\n", "| a | b |\n", "e\u0301"]
+    words += ["\n| Name | International price |\n|--|--|\n| a | 1 |\n", "| b | word word word |\n| c | 3 |\n"] * 2
     text = " ".join(chance.choice(words) for _ in range(chance.randint(1, 400)))
     size = chance.randint(1, 60)
     parsed = markdown(text)
     kind: Kind = chance.choice(["markdown", "code", "text"])
     pages = (0, len(text) // 3, len(text) // 2) if chance.random() < 0.3 else ()
-    return Document(text, None, kind, parsed.headings, pages, True), size, chance.randint(0, (size - 1) // 2)
+    headings, tables = parsed.headings, parsed.tables
+    if kind == "code":
+        headings, tables = tuple(replace(heading, signature="def f(word):") for heading in headings), ()
+    return Document(text, None, kind, headings, pages, True, tables), size, chance.randint(0, (size - 1) // 2)
 
 
 def expected_heading(document: Document, part: Chunk) -> str | None:

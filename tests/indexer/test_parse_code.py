@@ -366,3 +366,18 @@ def test_reading_many_files_keeps_none_of_them_in_memory() -> None:
     for _ in range(20):
         symbols(source, ".py")
     assert (pages() - before) * 4_096 < 10 * len(source)
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "signature"),
+    [
+        ("a.py", "@cached\ndef fire(\n    hours: int,\n) -> None:\n    pass\n", "def fire( hours: int, ) -> None:"),
+        ("a.js", "export const fire = async (hours) => {\n  wait();\n};\n", "fire = async (hours) =>"),
+        ("a.go", "func (k *Kiln) Fire(hours int) error {\n\treturn nil\n}\n", "func (k *Kiln) Fire(hours int) error"),
+        ("a.java", "class Kiln extends Oven {\n  void fire() {}\n}\n", "class Kiln extends Oven"),
+        ("a.kt", "fun fire(hours: Int): Unit {\n  wait()\n}\n", "fun fire(hours: Int): Unit"),
+        ("a.rs", "impl Display for Kiln {\n  fn fmt(&self) {}\n}\n", "impl Display for Kiln"),
+    ],
+)
+def test_a_definition_knows_how_it_is_declared(name: str, source: str, signature: str) -> None:
+    assert parse(source, Path(name).suffix).headings[0].signature == signature
