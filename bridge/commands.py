@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import anyio
 
-from bridge.citing import current, place
+from bridge.citing import also_in, current, made_of, place, time_spent
 from bridge.folder import Folder, Held, Unusable, held, holding, running
 from bridge.service import Answer, BadInput, Part, Service, Unavailable, asking
 from bridge.settings import Settings, WrongSetting, load
@@ -273,12 +273,17 @@ async def _search(arguments: argparse.Namespace, settings: Settings) -> None:
 
         from bridge.shown import show_found
 
-        show_found(Console(), found, arguments.query)
+        show_found(Console(), found)
     else:
         for n, hit in enumerate(found.hits, 1):
-            say(f"[{n}] {printable(place(hit))}  {hit.score:.3f}\n{_indented(hit.text)}\n")
+            say(f"[{n}] {printable(place(hit))}  {hit.score:.3f}")
+            for line in (*also_in(hit), *made_of(hit)):
+                say(f"    ({printable(line)})")
+            say(f"{_indented(hit.text)}\n")
         if not found.hits:
             say("nothing found")
+        if found.explained:
+            say(f"({time_spent(found.explained)})")
     _notes(found.degraded, current(found.freshness))
 
 

@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import anyio
@@ -154,7 +154,8 @@ def mcp_server(service: Service, version: str, in_time_s: float = IN_TIME_S) -> 
             found = await service.search(query, limit, Filters.asked(within, types, since))
             text = found_text(found)
             _ended(span, text)
-            return _result(text, found)
+            # A model has no use for where the words stand.
+            return _result(text, replace(found, hits=tuple(replace(hit, marks=()) for hit in found.hits)))
 
     @server.tool(title="Ask your files", description=ASK, annotations=READ_ONLY)
     async def ask(

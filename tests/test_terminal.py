@@ -67,6 +67,28 @@ def test_a_search_shows_where_each_passage_stands_as_a_link_and_marks_what_was_a
     assert "more lines" in said
 
 
+def test_a_files_passages_stand_together_and_a_copy_is_named(here: Place) -> None:
+    with place() as own:
+        days = "\n\n".join(f"## Day {n}\n\nThe kiln of day {n} cooled." + " Nothing was seen." * 90 for n in range(4))
+        own.write("docs/diary.md", days)
+        for name in ("note.md", "copy.md", "old/note.md", "older/note.md"):
+            own.write(f"docs/{name}", "The kiln is cooled by the night wind alone.")
+        subprocess.run(own.command("index", own.docs), env=environment(), capture_output=True, check=True)
+        _, said = typed(own, "search", "the kiln is cooled")
+        plain = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]|\x1b\]8;[^\x1b]*\x1b\\", "", said)
+        assert plain.count("diary.md") == 1
+        assert len(re.findall(r"\[\d\] lines? [\d-]+, under \"Day", plain)) > 1
+        assert re.search(r"also in 3 other files: \S+, \S+ and 1 more", plain)
+        _, said = typed(own, "search", "--explain", "the kiln is cooled")
+        assert re.search(r"cosine 0\.\d+, BM25 \d+\.\d+, fused", said)
+        assert re.search(r"\d+\.\d ms: filter \d", said)
+        done = subprocess.run(
+            own.command("search", "--explain", "kiln"), env=environment(), capture_output=True, text=True, check=True
+        )
+        assert "(also in 3 other files: " in done.stdout
+        assert re.search(r"\(\d+\.\d ms: filter", done.stdout)
+
+
 def test_no_text_of_a_file_steers_the_terminal(here: Place) -> None:
     for command in ("search", "ask"):
         _, said = typed(here, command, "kiln owned markup here")

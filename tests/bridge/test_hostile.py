@@ -52,7 +52,7 @@ def test_no_quote_of_a_file_stands_as_ours_in_an_answer(text: str) -> None:
 def test_nothing_of_a_file_steers_the_terminal(text: str) -> None:
     shown = io.StringIO()
     console = Console(file=shown, force_terminal=True, color_system="truecolor", width=100)
-    show_found(console, Found((hit(text), HONEST), FRESHNESS, (text,)), text)
+    show_found(console, Found((hit(text), HONEST), FRESHNESS, (text,)))
     show_sources(console, answer(text))
     left = HARMLESS.sub("", shown.getvalue())
     assert "\x1b" not in left

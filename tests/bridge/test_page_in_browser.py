@@ -13,6 +13,7 @@ import shutil
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -221,6 +222,40 @@ async def test_search_finds_as_one_types_and_gives_up_what_was_typed_before(read
     await reader.page.locator(".hits button", has_text="dust-extractor-note.txt").first.wait_for()
     assert [body["query"] for body in reader.bodies("/search")][-1] == "dust extractor"
     assert len(reader.bodies("/search")) < len("dust extractor")
+
+
+async def test_hits_stand_by_file_with_their_words_marked_and_narrow_by_type_and_age(reader: Visit) -> None:
+    page, place = reader.page, reader.daemon.place
+    documents = (await reader.daemon.status())["documents"]
+    text = "😀 The tallow candles of the chapel burn for nine hours; a candle is never left alone."
+    copies = [place.write(f"docs/{name}", text) for name in ("candle.md", "candle-copy.md")]
+    long = "\n\n".join(f"## Day {n}\n\nThe candle of day {n} burned." + " Nothing was seen." * 60 for n in range(4))
+    copies.append(place.write("docs/diary.txt", long))
+    try:
+        await reader.daemon.in_step(documents + 3)
+        await page.keyboard.press("Escape")
+        await page.get_by_role("button", name="Search your files").click()
+        await page.get_by_role("searchbox").fill("tallow candles")
+        folded = page.locator(".hits li", has_text="candle-copy.md")
+        await folded.get_by_text("also in candle.md").or_(folded.get_by_text("also in candle-copy.md")).wait_for()
+        assert await folded.locator("mark").all_inner_texts() == ["tallow", "candles", "candle"]
+        diary = page.locator(".hits li", has_text="diary.txt")
+        assert await diary.count() == 1
+        assert await diary.locator("button").count() > 1
+        assert await diary.locator("b").count() == 1
+        await page.get_by_label("Type of file").select_option("text,markdown")
+        await page.get_by_label("Modified").select_option("7d")
+        async with page.expect_response("**/search"):
+            await page.get_by_role("searchbox").fill("tallow candle")
+        last = reader.bodies("/search")[-1]
+        assert (last["type"], last["since"]) == ("text,markdown", "7d")
+        await page.get_by_label("Type of file").select_option("pdf")
+        await page.locator(".search .aside", has_text="passage").wait_for()
+        assert {Path(name).suffix for name in await page.locator(".hits b").all_inner_texts()} <= {".pdf"}
+    finally:
+        for copy in copies:
+            copy.unlink()
+        await reader.daemon.in_step(documents)
 
 
 async def test_a_follow_up_goes_to_the_same_session_and_a_new_chat_to_another(reader: Visit) -> None:

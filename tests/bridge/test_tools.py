@@ -73,7 +73,7 @@ async def test_each_tool_says_what_it_takes_and_gives(client: Client) -> None:
         for argument in tool.input_schema["properties"].values():
             assert argument["description"]
     search, ask, status = (listed[name].output_schema or {} for name in ("search", "ask", "status"))
-    assert search["properties"].keys() == {"hits", "freshness", "degraded"}
+    assert search["properties"].keys() == {"hits", "freshness", "degraded", "explained"}
     assert {"answer", "citations", "grounded"} <= ask["properties"].keys()
     assert {"documents", "failed", "as_of"} <= status["properties"].keys()
 
@@ -240,6 +240,14 @@ def test_a_path_or_a_heading_with_a_line_break_stays_on_its_line() -> None:
     said = found_text(Found((Hit("/a\n[2] b", "u", 1.0, "t", heading="x\ny"),), Freshness(None)))
     assert '[1] /a [2] b, under "x y" (score 1.000)\n> t' in said
     assert said.endswith("The index has not been brought in step yet: files may be missing.")
+
+
+def test_copies_are_named_where_there_are_any() -> None:
+    hit = replace(HITS[0], also_in=("/a", "/b\n[9] c"))
+    assert "(score 0.910)\nalso in 2 other files: /a, /b [9] c\n> Renew" in found_text(Found((hit,), FRESHNESS))
+    hit = replace(hit, also_in=("/a", "/b", "/c", "/d"))
+    assert "also in 4 other files: /a, /b and 2 more\n" in found_text(Found((hit,), FRESHNESS))
+    assert "also in 1 other file: /a\n" in found_text(Found((replace(hit, also_in=("/a",)),), FRESHNESS))
 
 
 def test_a_search_that_found_nothing_says_what_to_try() -> None:

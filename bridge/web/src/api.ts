@@ -32,6 +32,17 @@ export interface Citation extends Place {
 export interface Hit extends Place {
   text: string;
   score: number;
+  /** Other files with this passage. */
+  also_in?: string[];
+  /** Where the query's words stand in `text`: [start, end) in Unicode characters, of which JavaScript may need two. */
+  marks?: [number, number][];
+}
+
+/** What is searched: a glob, types of files ("pdf", "code"), and how long ago a file was modified at most ("7d"). */
+export interface Filters {
+  within: string;
+  type: string;
+  since: string;
 }
 
 export interface Found {
@@ -129,8 +140,9 @@ export function giveToken(token: string): void {
   keep("token", token);
 }
 
-export async function search(query: string, within: string, signal: AbortSignal): Promise<Found> {
-  return json(await call("/search", { ...posted({ query, limit: 12, ...scope(within) }), signal }));
+export async function search(query: string, { within, type, since }: Filters, signal: AbortSignal): Promise<Found> {
+  const narrower = { ...scope(within), ...(type && { type }), ...(since && { since }) };
+  return json(await call("/search", { ...posted({ query, limit: 12, ...narrower }), signal }));
 }
 
 export async function status(signal: AbortSignal): Promise<Status> {
