@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from itertools import zip_longest
-from typing import Any
+from itertools import chain, zip_longest
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,12 +75,23 @@ _NAME_PART = re.compile(
     r"|[A-Z]+(?:\d+(?:[A-Z]+(?![a-z]))?)*|\d+[A-Za-z]*"
 )
 _PLAIN = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|[\d,]+")
-# covid19 and FY2019 are written apart as well; h1n1 and mp3 are not.
-_NUMBERED = re.compile(r"(?=\w{4})([A-Za-z]{2,})(\d+)")
+# covid19 and FY2019 are written apart as well; h1n1, mp3 and NL63 are not.
+_NUMBERED = re.compile(r"([A-Za-z]{3,}|[A-Za-z]{2}(?=\d{4}))(\d+)")
+_PART_CHARS = 3  # by its capitals alone less is no part: RNAs, IgG, CoV
 
+
+PART = 0.5  # of a word's weight has each part of it, where the query names an identifier
 
 Forms = tuple[int, ...]
-"""A word of a query, as the terms that it may have become."""
+
+
+class Word(NamedTuple):
+    """A word of a query. `forms`: the terms that it may have become, one for each language of the index in which its
+    stem is another. `parts`: those of an identifier's parts."""
+
+    forms: Forms
+    parts: Forms = ()
+
 
 _NO_TERMS: NDArray[np.uint32] = np.array([], np.uint32)
 
@@ -131,11 +142,17 @@ def terms(text: str, language: str = ENGLISH) -> NDArray[np.uint32]:
     return np.array(found, np.uint32)
 
 
-def asked(text: str, languages: Sequence[str] = (ENGLISH,)) -> list[Forms]:
-    """The words of a query in reading order, as often as they stand there. Each has a form for each language of the
-    index in which its stem is another."""
-    read = [terms(text, language).tolist() for language in languages]
-    return [tuple(dict.fromkeys(forms)) for forms in zip(*read, strict=True)]
+def asked(text: str, languages: Sequence[str] = (ENGLISH,)) -> list[Word]:
+    """The words of a query in reading order, as often as they stand there."""
+    words = list[Word]()
+    for word in _words(text):
+        read = [[term for _, _, term in _placed(word, language)] for language in languages]
+        if _UNSPACED_RUN.match(word):
+            words += [Word((term,)) for term in read[0]]
+        elif read[0]:
+            forms, *parts = (tuple(dict.fromkeys(same)) for same in zip(*read, strict=True))
+            words.append(Word(forms, tuple(chain.from_iterable(parts))))
+    return words
 
 
 def spans(text: str, language: str = ENGLISH) -> Iterator[tuple[int, int, int]]:
@@ -194,7 +211,7 @@ def _named(word: str) -> Iterator[tuple[int, str]]:
     """The parts of an identifier, and where each begins; none of a word that has only one."""
     parts = [(part.start(), part[0]) for part in _NAME_PART.finditer(word)]
     for at, part in parts:
-        if len(parts) > 1:
+        if len(parts) > 1 and (len(part) >= _PART_CHARS or "_" in word):
             yield at, part
         if numbered := _NUMBERED.fullmatch(part):
             yield at, numbered[1]
@@ -234,7 +251,11 @@ def document_vector(document: NDArray[np.uint32], fields: NDArray[np.uint32] = _
     return Sparse(np.fromiter(weights, np.uint32, len(weights)), np.array(values, np.float32))
 
 
-def query_vector(words: Iterable[Forms]) -> Sparse:
-    """Each form of each word counts once."""
-    distinct = np.array(sorted({form for forms in words for form in forms}), np.uint32)
-    return Sparse(distinct, np.ones(len(distinct), np.float32))
+def query_vector(words: Iterable[Word]) -> Sparse:
+    """Each form of each word counts once, each part of one PART."""
+    weights: dict[int, float] = {}
+    for word in words:
+        weights |= dict.fromkeys(word.forms, 1.0)
+        weights |= {part: max(PART, weights.get(part, 0.0)) for part in word.parts}
+    distinct = sorted(weights)
+    return Sparse(np.array(distinct, np.uint32), np.array([weights[term] for term in distinct], np.float32))

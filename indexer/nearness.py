@@ -5,30 +5,34 @@ README, `benchmarks/quality.py`.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.lexical import Forms
+from indexer.lexical import Forms, Word
 
 WINDOW = 8  # terms: words further apart are no pair
 STRETCH = 20  # terms: about two sentences without their stop words
 
+_NOTHING: Mapping[int, NDArray[np.uint32]] = {}
 _Places = list[tuple[int, int]]  # (where, which word) in reading order
 
 
 class Nearness(NamedTuple):
     """Shares of what the query's words weigh. `pairs`: of words that follow each other in the query, by their
-    smallest distance (0..1.5); `stretch`: of those that stand in the best STRETCH terms (0..1)."""
+    smallest distance (0..1.5); `stretch`: of those that stand in the best STRETCH terms or above all of them (0..1)."""
 
     pairs: float = 0.0
     stretch: float = 0.0
 
 
 def nearness(
-    words: Sequence[Forms], weights: Mapping[int, float], documents: Mapping[int, NDArray[np.uint32]]
+    words: Sequence[Word],
+    weights: Mapping[int, float],
+    documents: Mapping[int, NDArray[np.uint32]],
+    above: Mapping[int, NDArray[np.uint32]] = _NOTHING,
 ) -> dict[int, Nearness]:
     """Candidate id -> how the query's words stand in it.
 
@@ -36,15 +40,20 @@ def nearness(
         words: the query's, as `lexical.asked` gives them.
         weights: of each term, 0 where none is given; a word weighs as much as the heaviest of its forms.
         documents: candidate id -> its terms in reading order.
+        above: candidate id -> the terms of what it stands under (path, title, headings).
     """
-    distinct = list(dict.fromkeys(words))
+    distinct = list(dict.fromkeys(word.forms for word in words))
     weight = [max((weights.get(form, 0.0) for form in forms), default=0.0) for forms in distinct]
     whole = sum(weight)
     if not whole:
         return dict.fromkeys(documents, Nearness())
     pairs = [(a, b) for gap in (1, 2) for a, b in zip(range(len(distinct)), range(gap, len(distinct)), strict=False)]
+    heads = _found(distinct, above)
     return {
-        id_: Nearness(_pairs(places, pairs, weight) / (2 * whole), _stretch(places, weight) / whole)
+        id_: Nearness(
+            _pairs(places, pairs, weight) / (2 * whole),
+            _stretch(places, {word for _, word in heads.get(id_, ())}, weight) / whole,
+        )
         for id_, places in _found(distinct, documents).items()
     }
 
@@ -62,9 +71,9 @@ def _pairs(places: _Places, pairs: Sequence[tuple[int, int]], weight: Sequence[f
     return near
 
 
-def _stretch(places: _Places, weight: Sequence[float]) -> float:
-    best = held = 0.0
-    first, counts = 0, Counter[int]()
+def _stretch(places: _Places, above: Collection[int], weight: Sequence[float]) -> float:
+    best = held = sum(weight[word] for word in above)
+    first, counts = 0, Counter(above)
     for at, word in places:
         counts[word] += 1
         if counts[word] == 1:

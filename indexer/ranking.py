@@ -14,7 +14,7 @@ from indexer import fusion, lexical
 from indexer.catalog import Catalog
 from indexer.embed import Vectors
 from indexer.laps import Laps
-from indexer.lexical import Forms
+from indexer.lexical import Word
 from indexer.nearness import Nearness, nearness
 from indexer.presenting import Ranked
 from indexer.records import Candidate
@@ -57,7 +57,7 @@ def ranked(
     catalog: Catalog,
     signature: str,
     query: Vectors | None,
-    words: Sequence[Forms],
+    words: Sequence[Word],
     rankings: Rankings,
     depth: int,
     limit: int,
@@ -75,8 +75,9 @@ def ranked(
     looked_at = {id_: candidates[id_] for id_ in best[:LOOKED_AT] if id_ in candidates}
     near = nearness(
         words[:_WORDS],
-        _tell(catalog, {form for forms in words[:_WORDS] for form in forms}),
+        _tell(catalog, {form for word in words[:_WORDS] for form in word.forms}),
         {id_: lexical.unpack(one.chunk.terms) for id_, one in looked_at.items()},
+        {id_: lexical.unpack(one.chunk.fields) for id_, one in looked_at.items()},
     )
     cosines = dict(rankings.dense)
     cosines |= _cosines(catalog, signature, query, [id_ for id_ in looked_at if id_ not in cosines])

@@ -99,7 +99,11 @@ def test_text_in_latin_letters_has_the_terms_of_its_words_without_accents() -> N
         ("utf8Decode", "utf8decode utf8 utf 8 decode"),
         ("naïve_bayes", "naive_bayes naive bayes"),
         ("h1n1", "h1n1"),
-        ("McKinley", "mckinley mc kinley"),
+        ("McKinley", "mckinley kinley"),
+        ("RNAs", "rnas"),
+        ("CoV", "cov"),
+        ("NL63", "nl63"),
+        ("max_k", "max_k max k"),
         ("1,234,567", "1234567"),
         ("1,23", "1 23"),
         ("os.path", "os path"),
@@ -112,9 +116,18 @@ def test_an_identifier_is_found_whole_and_by_its_parts(identifier: str, words: s
 def test_a_word_is_stemmed_by_the_rules_of_its_language() -> None:
     asked = dict.fromkeys(lexical.asked("Kündigungen der Mieter", ["english", "german"]))
     german = lexical.terms("Die Kündigung eines Mieters", "german").tolist()
-    assert [any(form in german for form in forms) for forms in asked] == [True, False, True]
+    assert [any(form in german for form in word.forms) for word in asked] == [True, False, True]
     alone = lexical.asked("Kündigungen Mieter")
-    assert not any(form in german for form in alone[0])
+    assert not any(form in german for form in alone[0].forms)
+
+
+def test_the_parts_of_an_identifier_weigh_less_than_it_does_itself() -> None:
+    asked = lexical.asked("the getUserName")
+    whole, *parts = _stems("getusername get user name")
+    assert asked == [lexical.Word((whole,), tuple(parts))]
+    sparse = lexical.query_vector(lexical.asked("getUserName of the user"))
+    weights = dict(zip(sparse.indices.tolist(), sparse.values.tolist(), strict=True))
+    assert weights == {whole: 1, parts[0]: lexical.PART, parts[1]: 1, parts[2]: lexical.PART}
 
 
 def test_who_leaves_the_accents_out_finds_the_word() -> None:

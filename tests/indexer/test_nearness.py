@@ -40,6 +40,13 @@ def test_the_best_stretch_holds_its_share_of_the_query() -> None:
     assert near(QUERY).stretch == 1
 
 
+def test_what_a_chunk_stands_under_is_near_to_all_of_it() -> None:
+    words, weights = lexical.asked(QUERY), {int(term): 1.0 for term in lexical.terms(QUERY)}
+    text = {n: lexical.terms(apart(50) + "valve " + apart(50)) for n in (1, 2)}
+    near = nearness(words, weights, text, {1: lexical.terms("boiler pressure valve"), 2: lexical.terms("boiler")})
+    assert (near[1].stretch, round(near[2].stretch, 6)) == (1, round(2 / 3, 6))
+
+
 def test_a_word_is_found_in_each_of_its_forms() -> None:
     german = lexical.terms("Die Kündigungen der Mieter", "german")
     words = lexical.asked("Kündigung des Mieters", ["english", "german"])
