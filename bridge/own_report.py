@@ -70,6 +70,8 @@ def own_in_words(measured: Mapping[str, Any]) -> str:
 def _lines(measured: Mapping[str, Any]) -> Iterator[str]:
     wording = f"{measured['by_engine']} in the engine's words, {measured['by_masking']} masked sentences"
     yield f"{measured['questions']} questions about {measured['asked']} of {measured['documents']} files: {wording}"
+    if measured["by_masking"]:
+        yield "a masked sentence is easier than what people ask: it shows what is never found, and compares settings"
     if measured["fell_back"]:
         yield f"for {measured['fell_back']} the engine said no question: they are masked sentences instead"
     named = measured["intervals"]

@@ -29,7 +29,7 @@ class Runs:
 
     def cut(self, run: str) -> list[str]:
         """The words of a run, in order; together they are the run."""
-        bonds = [inf, *map(self._bond, run, run[1:]), inf]
+        bonds = [-inf, *map(self._bond, run, run[1:]), -inf]
         words: list[str] = []
         start = 0
         for at in range(1, len(run)):

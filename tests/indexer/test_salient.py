@@ -84,7 +84,12 @@ def test_each_file_comes_once_before_any_comes_twice() -> None:
     found = [one for one in questions(files, 100, 2) if isinstance(one, Item)]
     assert len(found) == 4 and {item.path for item in found[:3]} == files.keys()
     assert len(questions(files, 2, 2)) == 2
+    assert len({one.path for one in questions(files, 3, 2)}) == 3
     assert len(questions(files, 100, 1)) == 3
+
+
+def test_of_one_passage_one_question_is_made() -> None:
+    assert len(items({"both.md": f"{KILN} {SAW}", "press.md": PRESS})) == 2
 
 
 def test_the_sentence_that_the_file_is_about_comes_before_one_that_is_rare_alone() -> None:
@@ -121,3 +126,18 @@ def test_letters_that_often_stand_together_are_a_word() -> None:
     runs = Runs(["窑炉冷却", "打开窑炉", "窑炉温度", "冷却时间", "打开炉门", "温度下降", "检查冷却", "时间温度"])
     assert runs.cut("窑炉冷却温度") == ["窑炉", "冷却", "温度"]
     assert Runs([]).cut("ワークショップで作業") == ["ワークショップ", "で", "作", "業"]
+    assert Runs(["人々"] * 3).cut("人々") == ["人々"]
+
+
+def test_where_the_bond_is_weakest_a_word_ends_though_it_is_a_bond() -> None:
+    others = ["子丑寅卯辰巳午未申酉戌亥"] * 40
+    runs = Runs([*["甲乙"] * 10, *["丙丁"] * 10, *["甲乙丙丁"] * 5, *others])
+    assert runs.cut("乙丙") == ["乙丙"]
+    assert runs.cut("甲乙丙丁") == ["甲乙", "丙丁"]
+
+
+def test_japanese_is_not_asked_for_by_its_endings_and_particles() -> None:
+    text = "ドリルそれからベルトサンダーやトルクレンチやジグソーやハンマーはノートに書きます。"
+    (item,) = items({"a.md": text}, each=1)
+    assert {"ベルトサンダー", "トルクレンチ", "ジグソー"} <= set(item.question.split())
+    assert "それから" not in item.question

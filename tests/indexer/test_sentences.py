@@ -10,7 +10,8 @@ PROSE = "The kiln cools for twelve hours before anybody opens its door."
     [
         f"# The kiln and everything that belongs to it, in one place.\n\n{PROSE}",
         f"{PROSE}\n\n| Programme | Degrees |\n|---|---|\n| Stoneware glaze for the large bowls | 1240 at the end. |",
-        f"```\nprint('The kiln is hot and nobody may open it at all.')\n```\n{PROSE}",
+        f"```\nThe kiln is hot and nobody may open it at all today.\n```\n{PROSE}",
+        f"Stoneware glaze     for the large bowls     is fired twice at the end.\n\n{PROSE}",
         f"- {PROSE}\n- short",
         f"[7] Miller A, Garcia B, Okafor C. Kiln Cooling And Its Dangers. Annals Of Ceramics Research.\n\n{PROSE}",
         f"See https://example.org/a-page-about-the-kiln for what there is to know about it.\n\n{PROSE}",
