@@ -250,7 +250,8 @@ async def test_hits_stand_by_file_with_their_words_marked_and_narrow_by_type_and
         last = reader.bodies("/search")[-1]
         assert (last["type"], last["since"]) == ("text,markdown", "7d")
         await page.get_by_label("Type of file").select_option("pdf")
-        await page.locator(".search .aside", has_text="passage").wait_for()
+        await page.locator(".hits b", has_text=".pdf").first.wait_for()
+        await page.locator(".hits b", has_text=".md").first.wait_for(state="detached")
         assert {Path(name).suffix for name in await page.locator(".hits b").all_inner_texts()} <= {".pdf"}
     finally:
         for copy in copies:
