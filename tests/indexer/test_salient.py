@@ -80,11 +80,13 @@ def test_files_without_a_sentence_and_almost_without_text_are_told_apart() -> No
 
 def test_each_file_comes_once_before_any_comes_twice() -> None:
     kiln = [Text(KILN), Text("Glazes with copper turn red where the burner takes the oxygen out of the chamber.")]
-    files = {"kiln.md": kiln, "saw.md": [Text(SAW)], "press.md": [Text(PRESS)]}
+    saw = [Text(SAW), Text("Blunt blades scorch the maple, so that a spare one hangs beside the extraction hose.")]
+    files = {"kiln.md": kiln, "saw.md": saw, "press.md": [Text(PRESS)]}
     found = [one for one in questions(files, 100, 2) if isinstance(one, Item)]
-    assert len(found) == 4 and {item.path for item in found[:3]} == files.keys()
+    assert len(found) == 5
+    assert {item.path for item in found[:3]} == files.keys()
+    assert {one.path for one in questions(files, 3, 2)} == files.keys()
     assert len(questions(files, 2, 2)) == 2
-    assert len({one.path for one in questions(files, 3, 2)}) == 3
     assert len(questions(files, 100, 1)) == 3
 
 
