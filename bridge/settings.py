@@ -59,6 +59,11 @@ class Settings:
     embed_precision: str = "int8"
     embed_query_prefix: str | None = None  # none: as the model was trained; empty: no prefix
     embed_document_prefix: str | None = None
+    rerank: str = "off"
+    rerank_model: str | None = None  # a folder (onnx), or the model's name there (endpoint)
+    rerank_url: str | None = None
+    rerank_key: str | None = None
+    rerank_limit_s: float = 2
     poll: str = "auto"
     quantization: Literal["none", "int8", "turbo8"] = "none"
     max_file_mb: int = 64
@@ -93,6 +98,11 @@ OURS = frozenset(
         "embed_precision",
         "embed_query_prefix",
         "embed_document_prefix",
+        "rerank",
+        "rerank_model",
+        "rerank_url",
+        "rerank_key",
+        "rerank_limit_s",
         "poll",
         "quantization",
         "max_file_mb",
@@ -106,6 +116,7 @@ OURS = frozenset(
 _CHOICES = {
     "embed": ("onnx", "ollama", "remote"),
     "embed_precision": ("int8", "fp32"),
+    "rerank": ("off", "onnx", "endpoint"),
     "poll": ("auto", "all"),
     "quantization": ("none", "int8", "turbo8"),
     "engine": ("extractive", "openai", "redis"),
@@ -120,6 +131,7 @@ _RANGES = {
     "max_concurrent_per_process": (1, inf),
     "result_timeout_sec": (0.1, inf),
     "lease_s": (1, inf),
+    "rerank_limit_s": (0.05, inf),
     "max_file_mb": (1, 2048),
 }
 # Taken with the blanks at their ends; the word `none` is the empty text, for an empty word means unset.
@@ -217,6 +229,16 @@ def _checked(settings: Settings) -> Settings:
         raise WrongSetting(
             "TANDEM_EMBED=remote needs REDIS_URL, where workers (`tandem worker --task embed`) take batches of texts; "
             "set it, or unset TANDEM_EMBED to embed on this machine"
+        )
+    if settings.rerank == "onnx" and not settings.rerank_model:
+        raise WrongSetting(
+            "TANDEM_RERANK=onnx needs TANDEM_RERANK_MODEL, a folder with a cross-encoder: model.safetensors or "
+            "model.onnx, tokenizer.json and config.json; set it, or unset TANDEM_RERANK"
+        )
+    if settings.rerank == "endpoint" and not settings.rerank_url:
+        raise WrongSetting(
+            "TANDEM_RERANK=endpoint needs TANDEM_RERANK_URL, e.g. http://gpu-box:8000/rerank for vLLM; "
+            "set it, or unset TANDEM_RERANK"
         )
     if (url := settings.qdrant_url) and not url.startswith(("http://", "https://")):
         raise WrongSetting(f"QDRANT_URL was expected to be http://host:6333 or https://host, it is {url!r}")

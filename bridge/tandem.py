@@ -23,6 +23,7 @@ from bridge.keeping import INDEX_FAILS, Keeping, retire
 from bridge.opening import open_index
 from bridge.progress import now
 from bridge.questions import Questions
+from bridge.reranking import opened_reranker
 from bridge.reusing import Reusing
 from bridge.routes import engine_of, open_routes
 from bridge.service import (
@@ -45,6 +46,7 @@ from indexer.catalog import Catalog
 from indexer.filters import EVERYTHING, BadFilter, Filters
 from indexer.hits import Found, Summary
 from indexer.pipeline import CHUNK_TOKENS, OVERLAP_TOKENS, Indexer, Interrupted
+from indexer.rerank.reranker import Reranker
 from indexer.sandbox import LIMITS, reading
 from indexer.search import Looked
 from indexer.store import StoreAway
@@ -72,6 +74,7 @@ class Tandem:
         tasks: anyio.abc.TaskGroup,
         problem: str | None = None,
         cache: Cache | None = None,
+        reranker: Reranker | None = None,
     ) -> None:
         self._settings, self._catalog, self._routes, self._traces = settings, catalog, routes, traces
         self.problem = problem
@@ -80,7 +83,7 @@ class Tandem:
         self._whole_until = time.monotonic() + _FIRST_FILES_S
         self.keeping = Keeping(catalog, indexer, poll_all=settings.poll == "all")
         self._dispatch = anyio.CapacityLimiter(settings.max_concurrent_per_process)
-        self._cache = cache
+        self._cache, self._reranker = cache, reranker
         limits, top_k = Limits(settings.rag_score_threshold, settings.result_timeout_sec), settings.rag_top_k
         reusing = Reusing(cache, partial(engine_of, settings, routes[0]), PROMPT_VERSION, top_k) if cache else None
         self.questions = Questions(tasks, self._look, routes, limits, top_k, reusing)
@@ -114,7 +117,7 @@ class Tandem:
             await self._first_files()
             try:
                 index = self.indexer.index
-                show = partial(search.look, merge=merge, mark=mark, explain=explain)
+                show = partial(search.look, merge=merge, mark=mark, explain=explain, reranker=self._reranker)
                 looked = await show(index, query, limit, filters=filters, pending=self._pending)
             except BadFilter as error:
                 raise BadInput(str(error)) from error
@@ -345,6 +348,7 @@ async def opened(settings: Settings, traces: Traces, *, background: bool = False
         catalog = Catalog(folder.catalog)
         stack.callback(catalog.close)
         parts = await open_index(settings, folder, catalog, stack, background)
+        reranker = await opened_reranker(settings, stack)
         limits = msgspec.structs.replace(LIMITS, file_bytes=settings.max_file_mb << 20)
         reader = await stack.enter_async_context(
             reading(parts.tokenizer, size=CHUNK_TOKENS, overlap=OVERLAP_TOKENS, limits=limits, background=background)
@@ -357,7 +361,7 @@ async def opened(settings: Settings, traces: Traces, *, background: bool = False
         routes = await open_routes(settings, stack, tasks, stopped)
         await indexer.recover()
         try:
-            tandem = Tandem(settings, catalog, indexer, routes, traces, tasks, parts.problem, cache)
+            tandem = Tandem(settings, catalog, indexer, routes, traces, tasks, parts.problem, cache, reranker)
             stack.callback(tandem.questions.leave)
             yield tandem
         finally:

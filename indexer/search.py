@@ -23,6 +23,7 @@ from indexer.laps import Laps
 from indexer.marking import marks, wanted
 from indexer.presenting import Ranked, apart, merged
 from indexer.ranking import LOOKED_AT, WEIGHTS, Weights, exact, ranked
+from indexer.rerank.reranker import Reranker, Reranking
 from indexer.store import Store
 
 _DEPTH = 100  # candidates of each side
@@ -81,6 +82,7 @@ async def look(
     mark: bool = False,
     explain: bool = False,
     weights: Weights = WEIGHTS,
+    reranker: Reranker | None = None,
 ) -> Looked:
     """As `search`, for those who want the query's vector too: it is embedded once. Where no document
     passes `filters` nothing is embedded. Without `merge` each chunk is a hit, copies too. Raises BadFilter."""
@@ -95,12 +97,13 @@ async def look(
         else:
             vector, degraded = await _embedded(index.queries, index.embedder, query)
             laps.lap("embed")
-            choose = partial(_chosen, index, query, vector, documents, weights, laps)
+            reranking = Reranking(reranker, query)
+            choose = partial(_chosen, index, query, vector, documents, weights, laps, reranking)
             hits = await _merged(choose, limit, explain, laps) if merge else apart(await choose(limit), limit, explain)
             if mark:
                 hits = _marked(hits, query, index.catalog.languages())
                 laps.lap("mark")
-            found = Found(tuple(hits), freshness, degraded)
+            found = Found(tuple(hits), freshness, (*degraded, *reranking.degraded))
         if explain:
             found = replace(found, explained=laps.explained())
         _describe(span, found)
@@ -131,6 +134,7 @@ async def _chosen(
     documents: Sequence[int] | None,
     weights: Weights,
     laps: Laps,
+    reranking: Reranking,
     limit: int,
 ) -> list[Ranked]:
     catalog, signature = index.catalog, index.embedder.signature
@@ -142,6 +146,8 @@ async def _chosen(
     laps.lap("exact")
     best = ranked(catalog, signature, vector, words, rankings, depth, limit, laps, weights)
     laps.lap("second look")
+    best = await reranking.order(best)
+    laps.lap("rerank")
     literal = await to_the_letter(catalog, index.store, query, documents, best)
     laps.lap("to the letter")
     return literal

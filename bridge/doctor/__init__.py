@@ -4,6 +4,7 @@
     machine    Python, disk, watch limits            running    daemon, port, origins
     index      catalog, documents                    model      weights, Ollama
     store      embedded, Qdrant, its GPU             services   Redis and its workers, a model server, Phoenix
+    reranking  a model here, or a server
 
 Nothing is changed, nothing is downloaded, no store is opened. Whatever hangs, it ends within LOOK_S + LIMIT_S.
 """
@@ -13,7 +14,7 @@ from functools import partial
 
 import anyio
 
-from bridge.doctor import index, machine, model, running, services, store
+from bridge.doctor import index, machine, model, reranking, running, services, store
 from bridge.doctor.check import Check, in_thread
 from bridge.doctor.recorded import Recorded, look
 from bridge.folder import Folder
@@ -37,6 +38,7 @@ _PARTS: tuple[tuple[str, Examine], ...] = (
     ("watch", machine.watch),
     ("model", model.weights),
     ("ollama", model.ollama),
+    ("reranker", reranking.reranker),
     ("store", store.store),
     ("redis", services.redis),
     ("engine", services.engine),

@@ -76,7 +76,7 @@ class OnnxEmbedder:
         threads: int,
         background: bool = False,
     ) -> None:
-        self._tokenizer = _tokenizer(found.tokenizer, way.max_tokens)
+        self._tokenizer = tokenizer(found.tokenizer, way.max_tokens)
         # A chunk is a vector's whole text: what takes less of it at a time takes it in windows.
         self._windows = way.max_tokens < MAX_TOKENS
         # The one thread of documents: what it starts, the session's other threads among them, has its priority.
@@ -151,16 +151,17 @@ def _joined(rows: Vectors, encoded: Sequence[_Windows]) -> Vectors:
     return sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
 
 
-def _tokenizer(file: Path, most: int) -> Any:
+def tokenizer(file: Path, most: int) -> Any:
+    """It gives up to `most` tokens of a text. Raises EmbedderUnusable."""
     from tokenizers import Tokenizer
 
     try:
-        tokenizer = Tokenizer.from_file(str(file))
+        found = Tokenizer.from_file(str(file))
     except Exception as error:  # tokenizers raises nothing more special
         raise EmbedderUnusable(f"{file} was expected to be a tokenizer: {error}; get it again") from error
-    tokenizer.enable_truncation(most)  # the file may say another number
-    tokenizer.no_padding()
-    return tokenizer
+    found.enable_truncation(most)  # the file may say another number
+    found.no_padding()
+    return found
 
 
 def _step_back() -> None:

@@ -193,7 +193,7 @@ def write_graph(
     folder: Path, name: str = "model.onnx", asks: Sequence[str] = (), gives: str = "last_hidden_state"
 ) -> Array:
     """A foreign graph: a token's vector is its word's, and that of whatever else it asks for. Returns the words'
-    vectors. `gives` sentence_embedding: that of the first token."""
+    vectors. `gives` sentence_embedding: that of the first token; logits: the sum of the tokens' first numbers."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
@@ -209,6 +209,15 @@ def write_graph(
     if gives == "sentence_embedding":
         nodes.append(helper.make_node("Gather", [last, "zero"], [gives], axis=1))
         shape = ["batch", HIDDEN]
+    elif gives == "logits":
+        nodes += [
+            helper.make_node("Cast", ["attention_mask"], ["there"], to=TensorProto.FLOAT),
+            helper.make_node("Unsqueeze", ["there", "two"], ["column"]),
+            helper.make_node("Mul", [last, "column"], ["kept"]),
+            helper.make_node("ReduceSum", ["kept", "one"], ["sums"], keepdims=0),
+            helper.make_node("Slice", ["sums", "start", "one", "one"], [gives]),
+        ]
+        shape = ["batch", 1]
     else:
         nodes.append(helper.make_node("Identity", [last], [gives]))
     graph = helper.make_graph(
@@ -216,7 +225,11 @@ def write_graph(
         "foreign",
         [helper.make_tensor_value_info(one, TensorProto.INT64, ["batch", "tokens"]) for one in inputs],
         [helper.make_tensor_value_info(gives, TensorProto.FLOAT, shape)],
-        [numpy_helper.from_array(words, "words"), numpy_helper.from_array(np.array(0), "zero")],
+        [
+            numpy_helper.from_array(words, "words"),
+            numpy_helper.from_array(np.array(0), "zero"),
+            *(numpy_helper.from_array(np.array([n]), name) for n, name in enumerate(("start", "one", "two"))),
+        ],
     )
     (folder / name).parent.mkdir(exist_ok=True)
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), folder / name)
