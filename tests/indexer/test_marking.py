@@ -21,6 +21,7 @@ def marked(query: str, text: str, *languages: str) -> list[str]:
         ("1,000 m", "1000 m or 1,000m", ["1000", "m", "1,000m"]),
         ("kiln", "👩‍👩‍👧 𠮷野 kiln", ["kiln"]),
         ("kiln", "", []),
+        ("谷仓", "灯笼" * 40 + "谷仓", ["谷仓"]),
     ],
 )
 def test_what_the_index_finds_a_text_by_is_marked_in_it(query: str, text: str, expected: list[str]) -> None:
