@@ -15,6 +15,7 @@ from pathlib import Path
 
 from benchmarks import corpus
 from benchmarks.daemons import daemon
+from benchmarks.processes import family, pss_mb
 from bridge.folder import Folder
 
 FILE_SENTENCES = 60  # about 15 chunks a file
@@ -70,26 +71,7 @@ def _mcp_client(data: Path) -> Generator[None]:
 
 def _megabytes(pid: int) -> dict[str, float]:
     """PSS of a process and of each one beneath it."""
-    return {f"{_name(one)} {n}": _pss(one) for n, one in enumerate(_family(pid))}
-
-
-def _family(pid: int) -> list[int]:
-    family = [pid]
-    for one in family:
-        try:
-            for task in Path(f"/proc/{one}/task").iterdir():
-                family += [int(child) for child in (task / "children").read_text().split()]
-        except OSError:
-            continue
-    return family
-
-
-def _pss(pid: int) -> float:
-    try:
-        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    except OSError:
-        return 0.0  # it has ended meanwhile
-    return next(round(int(line.split()[1]) / 1024, 1) for line in rollup.splitlines() if line.startswith("Pss:"))
+    return {f"{_name(one)} {n}": pss_mb(one) for n, one in enumerate(family(pid))}
 
 
 def _name(pid: int) -> str:

@@ -5,23 +5,23 @@ at most 1 200 characters and from a judged file, holds at least 80 % of an answe
 """
 
 import argparse
-import collections
 import json
-import re
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from statistics import mean
 
 import anyio
 from platformdirs import user_cache_path
 
+from benchmarks.cover import covered, load_answers
 from bridge.folder import Folder, holding
 from indexer.catalog import Catalog
 from indexer.embed import onnx
-from indexer.evaluate import Judged, Result, answer_all, load, metrics
+from indexer.evaluate import answer_all, load, metrics
 from indexer.fusion import Weights
 from indexer.hits import Hit
 from indexer.search import Index, search
@@ -53,7 +53,7 @@ async def measure(folder: Path, data: Path) -> None:
         stdout=subprocess.DEVNULL,
     )
     judged = load(folder / "queries.jsonl", folder / "qrels.tsv")
-    answers = _answers(folder / "answers.jsonl")
+    answers = load_answers(folder / "answers.jsonl")
     embedder = onnx.load("all-MiniLM-L6-v2", None, user_cache_path("tandem", appauthor=False) / "models", 1)
     (store_folder,) = Folder(data).stores.iterdir()
     with holding(Folder(data)), closing(Catalog(Folder(data).catalog)) as catalog:
@@ -65,28 +65,8 @@ async def measure(folder: Path, data: Path) -> None:
                     return (await search(index, question, limit, merge=False, weights=weights)).hits
 
                 results = await answer_all(judged, folder / "corpus", hits)
-                scores = {**metrics(judged, results), "cover@5": _cover(judged, results, answers)}
+                scores = {**metrics(judged, results), "cover@5": mean(covered(judged, results, answers) or [0])}
                 print(json.dumps({"part": name, **{key: round(score, 4) for key, score in scores.items()}}), flush=True)
-
-
-def _answers(file: Path) -> dict[str, list[str]]:
-    if not file.exists():
-        return {}
-    return {row["id"]: row["answers"] for row in map(json.loads, file.read_text().splitlines())}
-
-
-def _cover(judged: Judged, results: dict[str, Result], answers: dict[str, list[str]]) -> float:
-    covered = 0
-    for id_, texts in answers.items():
-        wanted = [collections.Counter(_words(text)) for text in texts if _words(text)]
-        passages = [text for path, text in results[id_].passages[:5] if judged.grades.get(id_, {}).get(path, 0) > 0]
-        held = [collections.Counter(_words(text)) for text in passages]
-        covered += any((want & have).total() >= 0.8 * want.total() for want in wanted for have in held)
-    return covered / max(1, len(answers))
-
-
-def _words(text: str) -> list[str]:
-    return [word for word in re.findall(r"\w+", text.lower()) if word not in ("a", "an", "the")]
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ Held against two things of the same run, two threads each, on the same two proce
 - embedding alone: the distinct chunks of the finished index through the same runtime, in a process that does nothing
   else, its clock started once the model is loaded; in calls as the pipeline makes them and in one call over everything
   (which pads least), and the faster of the two counts. For int8, which is the default, and for fp32.
-- LlamaIndex and Haystack with the same MiniLM weights on the same files (benchmarks/rivals/README.md installs them), at
+- LlamaIndex and Haystack with the same MiniLM weights on the same files (benchmarks/peers/install.sh installs them), at
   our chunk size and, with --own-sizes, at their default one. Their time is that without starting Python and loading
   the model, ours the whole command's. `tokens` says how much each model had to read.
 
@@ -16,7 +16,6 @@ import argparse
 import json
 import os
 import sqlite3
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,40 +23,22 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import anyio
 
-from benchmarks import real_files
+from benchmarks import processes, real_files
+from benchmarks.peers import known
+from benchmarks.peers.known import MODEL, PEERS, Peer, Size
+from benchmarks.processes import Ran
 from bridge.folder import Folder
-from indexer.embed import onnx, weights
-from indexer.pipeline import CHUNK_TOKENS, OVERLAP_TOKENS
+from indexer.embed import onnx
+from indexer.embed.graph import Precision
 from indexer.points import GROUP
 
-MODEL = "all-MiniLM-L6-v2"
 PRECISIONS = ("int8", "fp32")
 THREADS = 2
-HERE = Path(__file__).parent
-RIVALS = Path("~/.cache/tandem-bench/rivals")
-_NOT_OURS = ("TANDEM_", "QDRANT_", "REDIS_", "PHOENIX_", "OPENAI_", "OLLAMA_", "EMBEDDING_", "PYTHONDONTWRITE")
-
-
-class Rival(NamedTuple):
-    script: str
-    package: str
-    unit: str  # by which it measures chunks
-
-
-RIVAL = {
-    "llamaindex": Rival("llamaindex.py", "llama-index-core", "tokens"),
-    "haystack": Rival("haystack_ai.py", "sentence-transformers-haystack", "chars"),
-}
-
-
-class Timed(NamedTuple):
-    output: str
-    wall_s: float
-    cpu_s: float
+RIVALS = ("llamaindex", "haystack")
 
 
 def main() -> None:
@@ -75,24 +56,24 @@ def main() -> None:
         for precision in arguments.precisions:
             result[precision] = ours(home, precision, arguments.rounds)
         if arguments.only != "ours":
-            python = arguments.rivals.expanduser() / "bin/python"
-            for name, rival in RIVAL.items():
-                result[name] = against(home, python, rival, result, own_size=False)
-                if arguments.own_sizes and "not_installed" not in result[name]:
-                    result[f"{name}_own_size"] = against(home, python, rival, result, own_size=True)
+            for peer in (peer for peer in PEERS if peer.key in RIVALS):
+                result[peer.key] = against(home, arguments.environments, peer, result, "ours")
+                if arguments.own_sizes and "not_installed" not in result[peer.key]:
+                    result[f"{peer.key}_own_size"] = against(home, arguments.environments, peer, result, "its own")
     print(json.dumps(result))
 
 
 def ours(home: Path, precision: str, rounds: int) -> dict[str, Any]:
-    environment = _environment() | _precision(precision)
+    environment = processes.environment(THREADS) | _precision(precision)
     _warm_up(home, environment)
-    runs, alone, summary = list[Timed](), list[dict[str, Any]](), dict[str, Any]()
+    runs, alone, summary = list[Ran](), list[dict[str, Any]](), dict[str, Any]()
     for n in range(rounds):
         data = home / f"data-{precision}-{n}"
-        runs.append(_run([_tandem(), "index", home / "documents", "--data", data, "--json"], home, environment))
+        words = [_tandem(), "index", home / "documents", "--data", data, "--json"]
+        runs.append(processes.run(words, home, environment))
         summary = json.loads(runs[-1].output)
         words = [sys.executable, __file__, "--alone", Folder(data).catalog, "--precisions", precision]
-        alone.append(json.loads(_run(words, home, environment).output))
+        alone.append(json.loads(processes.run(words, home, environment).output))
         _tell(f"{precision}: {runs[-1].wall_s:.1f} s, embedding alone {alone[-1]['one_call_s']:.1f} s")
     wall_s = min(run.wall_s for run in runs)
     best_s = min(min(one["one_call_s"], one["calls_s"]) for one in alone)
@@ -111,7 +92,7 @@ def ours(home: Path, precision: str, rounds: int) -> dict[str, Any]:
     }
 
 
-async def embed_alone(catalog: Path, precision: str) -> None:
+async def embed_alone(catalog: Path, precision: Precision) -> None:
     with closing(sqlite3.connect(f"{catalog.as_uri()}?mode=ro", uri=True)) as db:
         rows = db.execute(
             "SELECT c.vector, c.text FROM chunks c JOIN documents d ON d.id = c.document ORDER BY d.path, c.ordinal"
@@ -135,22 +116,17 @@ async def embed_alone(catalog: Path, precision: str) -> None:
     print(json.dumps(result))
 
 
-def against(home: Path, python: Path, rival: Rival, result: Mapping[str, Any], *, own_size: bool) -> dict[str, Any]:
-    if not _has(python, rival.package):
-        install = f"python3 -m venv {python.parent.parent} && {python} -m pip install -r {HERE}/rivals/requirements.txt"
-        return {"not_installed": install}
+def against(home: Path, environments: Path, peer: Peer, result: Mapping[str, Any], size: Size) -> dict[str, Any]:
+    if reason := known.missing(peer, environments):
+        return {"not_installed": reason}
     us = result[next(name for name in PRECISIONS if name in result)]
-    unit = 1 if rival.unit == "tokens" else us["chars_per_token"]
-    size, overlap = round(CHUNK_TOKENS * unit), round(OVERLAP_TOKENS * unit)
-    sizes = [] if own_size else [f"--{rival.unit}", size, "--overlap", overlap]
-    out = home / f"{rival.script}-{own_size}"
-    words = [python, HERE / "rivals" / rival.script, home / "documents", weights.find(MODEL, None).folder, out]
-    run = _run([*words, "--threads", THREADS, *sizes], home, _environment())
-    found = json.loads(run.output.splitlines()[-1])
+    sized = known.chunk_size(peer, size, us["chars_per_token"])
+    out = home / f"{peer.key}-{size}"
+    found, run = known.index(peer, peer.python(environments), home / "documents", out, THREADS, sized, "--count")
     work_s = sum(seconds for stage, seconds in found["stages_s"].items() if stage not in ("import", "load"))
-    _tell(f"{rival.script}: {work_s:.1f} s for {found['chunks']} chunks")
+    _tell(f"{peer.name}: {work_s:.1f} s for {found['chunks']} chunks")
     return {
-        "chunk_size": "its default" if own_size else f"{size} {rival.unit}, {overlap} of them repeated",
+        "chunk_size": f"{sized[0]} {peer.unit}, {sized[1]} of them repeated" if sized else "its default",
         **found,
         "work_s": round(work_s, 2),
         "wall_s": round(run.wall_s, 2),
@@ -160,7 +136,7 @@ def against(home: Path, python: Path, rival: Rival, result: Mapping[str, Any], *
     }
 
 
-def _ratios(us: Mapping[str, Any], found: Mapping[str, Any], work_s: float, run: Timed) -> dict[str, float]:
+def _ratios(us: Mapping[str, Any], found: Mapping[str, Any], work_s: float, run: Ran) -> dict[str, float]:
     """How many times its time is ours: `per_token` for equal work; `whole_process` with its start, as ours has it."""
     wall_s = min(us["wall_s"])
     ratios = {
@@ -196,37 +172,12 @@ def _warm_up(home: Path, environment: Mapping[str, str]) -> None:
     some.mkdir(exist_ok=True)
     (some / "note.txt").write_text("The first words of a new index.\n")
     with tempfile.TemporaryDirectory(dir=home) as data:
-        _run([_tandem(), "index", some, "--data", data, "--json"], home, environment)
-
-
-def _run(words: Sequence[object], cwd: Path, environment: Mapping[str, str]) -> Timed:
-    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
-        start = time.perf_counter()
-        process = subprocess.Popen(list(map(str, words)), cwd=cwd, env=environment, stdout=output, stderr=errors)
-        _, status, usage = os.wait4(process.pid, 0)
-        wall_s = time.perf_counter() - start
-        process.returncode = os.waitstatus_to_exitcode(status)
-        output.seek(0)
-        errors.seek(0)
-        if process.returncode:
-            raise SystemExit(f"{' '.join(map(str, words))} failed:\n{errors.read()[-4000:]}")
-        return Timed(output.read(), wall_s, usage.ru_utime + usage.ru_stime)
-
-
-def _environment() -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_OURS)}
-    threads = dict.fromkeys(("THREAD_POOL_SIZE", "OMP_NUM_THREADS", "RAYON_NUM_THREADS"), str(THREADS))
-    return kept | threads | {"HF_HUB_OFFLINE": "1", "HAYSTACK_TELEMETRY_ENABLED": "False"}
+        processes.run([_tandem(), "index", some, "--data", data, "--json"], home, environment)
 
 
 def _precision(name: str) -> dict[str, str]:
     """The default is measured as who sets nothing has it."""
     return {} if name == "int8" else {"TANDEM_EMBED_PRECISION": name}
-
-
-def _has(python: Path, package: str) -> bool:
-    question = f"import importlib.metadata; importlib.metadata.version({package!r})"
-    return python.exists() and not subprocess.run([python, "-c", question], capture_output=True).returncode
 
 
 def _tandem() -> Path:
@@ -250,8 +201,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", choices=["ours"])
     parser.add_argument("--own-sizes", action="store_true", help="the rivals also at their default chunk size")
     parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
-    rivals = Path(os.environ.get("TANDEM_BENCH_RIVALS", RIVALS))
-    parser.add_argument("--rivals", type=Path, default=rivals, help="their environment (or TANDEM_BENCH_RIVALS)")
+    environments = Path(os.environ.get("TANDEM_BENCH_PEERS", known.ENVIRONMENTS))
+    parser.add_argument("--environments", type=Path, default=environments, help="(or TANDEM_BENCH_PEERS)")
     parser.add_argument("--alone", type=Path, metavar="CATALOG", help=argparse.SUPPRESS)
     return parser.parse_args()
 
