@@ -13,6 +13,7 @@ from indexer.tokens import Offsets, between_words, token_starts
 VERSION = 2
 
 _CAPITAL = r"[^\Wa-zß-öø-ÿα-ωа-џ_]"
+_LINE_END = re.compile(r"\r\n|\r|\n")
 _PARAGRAPH_END = re.compile(r"\n\s*\n")
 _SENTENCE_END = re.compile(
     # Not the "7." of a numbered list.
@@ -76,6 +77,11 @@ class _Rows:
     least: int
     rows: Sequence[int]
     end: int
+
+
+def breaks(text: str) -> list[int]:
+    """Where sentences of a text begin, its own beginning left out; where lines do if no sentence does."""
+    return [end.end() for end in _SENTENCE_END.finditer(text)] or [end.end() for end in _LINE_END.finditer(text)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,7 @@ _NAME_PART = re.compile(
 )
 _PLAIN = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|[\d,]+")
 # covid19 and FY2019 are written apart as well; h1n1, mp3 and NL63 are not.
-_NUMBERED = re.compile(r"([A-Za-z]{3,}|[A-Za-z]{2}(?=\d{4}))(\d+)")
+_NUMBERED = re.compile(r"([A-Za-z]{3,}|[A-Za-z]{2}(?=\d{4}))(\d{2,})")
 _PART_CHARS = 3  # by its capitals alone less is no part: RNAs, IgG, CoV
 
 

@@ -1,12 +1,13 @@
-"""Ranked chunks become hits (pure): neighbours of one file merge."""
+"""Ranked chunks become hits (pure): neighbours of one file merge, and each passage is completed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from indexer.completing import Passage, completed
 from indexer.hits import Hit
-from indexer.records import Candidate
+from indexer.records import Candidate, ChunkRow
 
 _MERGED = 3  # chunks in one hit at most
 _WORTH_MERGING = 0.5  # of the group's best score
@@ -26,9 +27,12 @@ class Ranked:
     also_in: tuple[str, ...] = ()
 
 
-def merged(ranked: Sequence[Ranked], limit: int, explain: bool = False) -> list[Hit]:
-    """Neighbouring chunks of one document become one hit, at the rank of the better one. `explain`: with what their
-    scores are made of."""
+Group = Sequence[Ranked]
+"""Neighbouring chunks of one document, in reading order."""
+
+
+def merged(ranked: Sequence[Ranked], limit: int) -> list[Group]:
+    """Neighbouring chunks of one document become one group, at the rank of the better one."""
     groups: list[list[Ranked]] = []
     for one in ranked:
         group = next((group for group in groups if len(group) < _MERGED and _adjoins(group, one)), None)
@@ -39,12 +43,19 @@ def merged(ranked: Sequence[Ranked], limit: int, explain: bool = False) -> list[
             groups.append([one])
         else:
             break
-    return [_hit(group, explain) for group in groups]
+    return list(groups)
 
 
-def apart(ranked: Sequence[Ranked], limit: int, explain: bool = False) -> list[Hit]:
-    """Each chunk a hit of its own, as `tandem eval` judges them."""
-    return [_hit([one], explain) for one in ranked[:limit]]
+def apart(ranked: Sequence[Ranked], limit: int) -> list[Group]:
+    """Each chunk a group of its own, as `tandem eval` judges them."""
+    return [[one] for one in ranked[:limit]]
+
+
+def presented(
+    groups: Sequence[Group], beside: Callable[[Group], tuple[ChunkRow | None, ChunkRow | None]], explain: bool
+) -> list[Hit]:
+    """A hit for each group. `beside`: the chunks before and after it. `explain`: with what the scores are made of."""
+    return [_hit(group, completed([one.candidate.chunk for one in group], *beside(group)), explain) for group in groups]
 
 
 def _adjoins(group: Sequence[Ranked], one: Ranked) -> bool:
@@ -58,18 +69,16 @@ def _adjoins(group: Sequence[Ranked], one: Ranked) -> bool:
     )
 
 
-def _hit(group: Sequence[Ranked], explain: bool) -> Hit:
-    """`group` in reading order."""
+def _hit(group: Group, passage: Passage, explain: bool) -> Hit:
     best = max(group, key=lambda one: one.score)
-    first, last = group[0].candidate.chunk, group[-1].candidate.chunk
     document = best.candidate
     return Hit(
         path=document.path,
         uri=Path(document.path).as_uri(),
         score=round(best.score, 6),
-        text=_joined(group),
-        start_line=first.start_line,
-        end_line=last.end_line,
+        text=passage.text,
+        start_line=passage.start_line,
+        end_line=passage.end_line,
         page=best.candidate.chunk.page,
         heading=best.candidate.chunk.heading,
         sha256=document.sha256,
@@ -80,17 +89,3 @@ def _hit(group: Sequence[Ranked], explain: bool) -> Hit:
         also_in=tuple(dict.fromkeys(path for one in group for path in one.also_in)),
         scores={name: round(part, 6) for name, part in best.parts.items()} if explain else None,
     )
-
-
-def _joined(group: Sequence[Ranked]) -> str:
-    text, end = "", 0
-    for one in group:
-        chunk = one.candidate.chunk
-        if not text:
-            text = chunk.text
-        elif chunk.start < end:
-            text += chunk.text[end - chunk.start :]
-        else:
-            text += "\n" + chunk.text
-        end = chunk.end
-    return text

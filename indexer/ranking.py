@@ -31,8 +31,8 @@ class Weights:
     score's 1. Chosen on one half of each collection, confirmed on the other: benchmarks/quality.py."""
 
     dense: float = 0.35
-    pairs: float = 1.5
-    stretch: float = 0.5
+    pairs: float = 1.25
+    stretch: float = 0.35
     document: float = 1.0
 
     @property

@@ -21,8 +21,9 @@ from indexer.folding import folded
 from indexer.hits import Found, Freshness, Hit
 from indexer.laps import Laps
 from indexer.marking import marks, wanted
-from indexer.presenting import Ranked, apart, merged
+from indexer.presenting import Group, Ranked, apart, merged, presented
 from indexer.ranking import LOOKED_AT, WEIGHTS, Weights, exact, ranked
+from indexer.records import ChunkRow
 from indexer.rerank.reranker import Reranker, Reranking
 from indexer.store import Store
 
@@ -99,7 +100,9 @@ async def look(
             laps.lap("embed")
             reranking = Reranking(reranker, query)
             choose = partial(_chosen, index, query, vector, documents, weights, laps, reranking)
-            hits = await _merged(choose, limit, explain, laps) if merge else apart(await choose(limit), limit, explain)
+            groups = await _merged(choose, limit, laps) if merge else apart(await choose(limit), limit)
+            hits = presented(groups, partial(_beside, index.catalog), explain)
+            laps.lap("complete")
             if mark:
                 hits = _marked(hits, query, index.catalog.languages())
                 laps.lap("mark")
@@ -110,16 +113,23 @@ async def look(
         return Looked(found, vector, index.embedder.signature, began)
 
 
-async def _merged(choose: Callable[[int], Awaitable[list[Ranked]]], limit: int, explain: bool, laps: Laps) -> list[Hit]:
+async def _merged(choose: Callable[[int], Awaitable[list[Ranked]]], limit: int, laps: Laps) -> list[Group]:
     """As many as were asked for, however many copies of them there are."""
     wide = limit
     while True:
         chosen = await choose(wide)
-        hits = merged(folded(chosen), limit, explain)
+        groups = merged(folded(chosen), limit)
         laps.lap("merge")
-        if len(hits) == limit or len(chosen) < max(LOOKED_AT, 2 * wide) or wide >= _DEEPEST * limit:
-            return hits
+        if len(groups) == limit or len(chosen) < max(LOOKED_AT, 2 * wide) or wide >= _DEEPEST * limit:
+            return groups
         wide *= _DEEPER
+
+
+def _beside(catalog: Catalog, group: Group) -> tuple[ChunkRow | None, ChunkRow | None]:
+    first, last = group[0].candidate, group[-1].candidate
+    around = catalog.neighbours(first.document, first.chunk.ordinal - 1, last.chunk.ordinal + 1)
+    by_ordinal = {one.chunk.ordinal: one.chunk for one in around}
+    return by_ordinal.get(first.chunk.ordinal - 1), by_ordinal.get(last.chunk.ordinal + 1)
 
 
 def _marked(hits: Sequence[Hit], query: str, languages: Sequence[str]) -> list[Hit]:

@@ -6,7 +6,7 @@ import pytest
 
 from indexer import lexical
 from indexer.folding import folded
-from indexer.presenting import Ranked, merged
+from indexer.presenting import Ranked, merged, presented
 from indexer.records import Candidate, ChunkRow, document_id, vector_key
 
 WORDS = [
@@ -96,7 +96,7 @@ def test_a_file_that_stands_for_one_passage_stands_for_its_neighbours_too() -> N
     second = CLAUSE.replace("lantern", "candle").replace("barn", "mill")
     copies = [chunk("/a", CLAUSE, 0.9, 1), chunk("/b", CLAUSE, 0.9, 2)]
     copies += [chunk("/a", second, 0.8, 3, 1), chunk("/b", second, 0.8, 2, 1)]
-    (hit,) = merged(folded(copies), 5)
+    (hit,) = presented(merged(folded(copies), 5), lambda _: (None, None), explain=False)
     assert (hit.path, hit.also_in, hit.start_line, hit.end_line) == ("/b", ("/a",), 1, 2)
 
 

@@ -96,7 +96,7 @@ def test_text_in_latin_letters_has_the_terms_of_its_words_without_accents() -> N
         ("covid19", "covid19 covid 19"),
         ("FY2019", "fy2019 fy 2019"),
         ("3M_2018_10K", "3m_2018_10k 3m 2018 10k"),
-        ("utf8Decode", "utf8decode utf8 utf 8 decode"),
+        ("utf8Decode", "utf8decode utf8 decode"),
         ("naïve_bayes", "naive_bayes naive bayes"),
         ("h1n1", "h1n1"),
         ("McKinley", "mckinley kinley"),
