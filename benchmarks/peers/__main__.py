@@ -127,13 +127,12 @@ def _chars_per_token(corpus: Path) -> float:
 
 
 def _about(folder: Path, asked: Asked, rows: Iterable[dict[str, Any]]) -> list[str]:
-    packages = {name: number for row in rows for name, number in row.get("versions", {}).items()}
+    packages = sorted({f"{name} {number}" for row in rows for name, number in row.get("versions", {}).items()})
     count = len(asked.judged.questions)
     return [
         f"{datetime.now(UTC):%d %B %Y}, {folder.name}: {len(files(folder / 'corpus'))} files, {count} questions "
         f"(of them {min(count, LATENCY_QUESTIONS)} timed, {LATENCY_HITS} chunks each; scored on {QUALITY_HITS}).",
-        f"{THREADS} processors, Python {sys.version.split()[0]}; "
-        + ", ".join(f"{name} {number}" for name, number in packages.items()),
+        f"{THREADS} processors, Python {sys.version.split()[0]}; {', '.join(packages)}.",
     ]
 
 

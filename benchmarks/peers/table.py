@@ -66,6 +66,8 @@ def _demanded(ours: Row, peers: Sequence[Row]) -> list[str]:
         if column.key not in DEMANDS:
             continue
         best = (max if column.more_is_better else min)(peers, key=lambda row: row[column.key])
+        if not best[column.key]:  # such as cover@5 where no answers are known
+            continue
         ratio, demand = ours[column.key] / best[column.key], DEMANDS[column.key]
         held = ratio > demand if column.more_is_better else ratio <= demand
         lines.append(
