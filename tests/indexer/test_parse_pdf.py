@@ -9,6 +9,7 @@ from runpy import run_path
 import pytest
 
 from indexer.parse import Document, parse
+from indexer.parse.columns import Box, reading_order
 from indexer.parse.hyphens import MARK, joined
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -125,6 +126,17 @@ def test_the_rows_of_a_table_are_not_torn_apart() -> None:
         for line in ((60.0, 720.0 - 14 * at, name), (320.0, 720.0 - 14 * at, f"{at},00"))
     ]
     assert read(rows)[0].split("\n") == [f"{name} {at},00" for at, name in enumerate(names)]
+
+
+def test_only_full_lines_that_alternate_between_two_sides_are_columns() -> None:
+    def line(at: int, left: float, width: float) -> Box:
+        return left, 700.0 - 14 * at, left + width, 710.0 - 14 * at
+
+    across = [line(at, left, 220) for at in range(12) for left in (60, 320)]
+    assert reading_order(across)
+    # A table with long names, and columns with a wide space within each line, which were written one by one.
+    assert not reading_order([line(at, left, 60 + 20 * (at % 9)) for at in range(12) for left in (60, 320)])
+    assert not reading_order([line(at, left + on, 100) for left in (60, 320) for at in range(12) for on in (0, 120)])
 
 
 @pytest.mark.parametrize(
