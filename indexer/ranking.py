@@ -59,13 +59,12 @@ def ranked(
     query: Vectors | None,
     words: Sequence[Word],
     rankings: Rankings,
-    depth: int,
     limit: int,
     laps: Laps,
     weights: Weights = WEIGHTS,
 ) -> list[Ranked]:
-    """The best candidates, more than `limit`. `rankings`: up to `depth` of each side, as `exact` gives them."""
-    fused = fusion.fuse(rankings.dense, rankings.lexical, depth, weights.dense)
+    """The best candidates, more than `limit`. `rankings`: as `exact` gives them."""
+    fused = fusion.fuse(rankings.dense, rankings.lexical, weights.dense)
     laps.lap("fuse")
     # A point without its row in the catalog belongs to a deleted or not yet recorded document.
     standing = catalog.standing(list(fused))

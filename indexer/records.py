@@ -1,7 +1,8 @@
 """The rows of the catalog, and the numbers by which documents, chunks and vectors are known.
 
-A point's id = hash(path, text, occurrence): equal text in two files stays two points. A vector's key = hash(text), kept
-for each model: a rename or a copy embeds nothing. The text of both is what is searched, a chunk's context with it.
+A point's id = hash(path, text, occurrence, terms): equal text in two files stays two points. A vector's key =
+hash(text), kept for each model: a rename or a copy embeds nothing. The text of both is what is searched, a chunk's
+context with it.
 """
 
 import hashlib
@@ -116,10 +117,15 @@ def searched(context: str, text: str) -> str:
     return f"{context}\n{text}" if context else text
 
 
-def chunk_id(path: str, text: str, occurrence: int) -> int:
-    """The n-th equal text within a file is a point of its own."""
-    digest = hashlib.blake2b(f"{path}\0{occurrence}\0{text}".encode(), digest_size=8).digest()
+def chunk_id(path: str, text: str, occurrence: int, terms: bytes = b"") -> int:
+    """The n-th equal text within a file is a point of its own. A point is never rewritten: where a changed title or
+    language gives the same text other `terms` (those of its fields too) it is another one."""
+    digest = hashlib.blake2b(f"{path}\0{occurrence}\0{text}".encode(), digest_size=8, key=_short(terms)).digest()
     return int.from_bytes(digest, "big") >> 1  # SQLite's integers and Qdrant's ids both fit
+
+
+def _short(terms: bytes) -> bytes:
+    return hashlib.blake2b(terms, digest_size=16).digest() if terms else b""
 
 
 def document_id(path: str) -> int:

@@ -89,7 +89,7 @@ def record(item: FileRead | FileFailed) -> Record:
         occurrence = seen[text] = seen.get(text, -1) + 1
         rows.append(
             ChunkRow(
-                id=chunk_id(item.path, text, occurrence),
+                id=chunk_id(item.path, text, occurrence, chunk.terms + chunk.fields),
                 ordinal=ordinal,
                 text=chunk.text,
                 start=chunk.start,

@@ -18,6 +18,7 @@ from indexer.embed.queries import Queries
 from indexer.exactly import to_the_letter
 from indexer.filters import EVERYTHING, Filters
 from indexer.folding import folded
+from indexer.fusion import FUSED
 from indexer.hits import Found, Freshness, Hit
 from indexer.laps import Laps
 from indexer.marking import marks, wanted
@@ -27,7 +28,6 @@ from indexer.records import ChunkRow
 from indexer.rerank.reranker import Reranker, Reranking
 from indexer.store import Store
 
-_DEPTH = 100  # candidates of each side
 _SPARE = 1.3  # of the dense side more are asked for: the store ranks by coarse vectors, we by those of the catalog
 _DEEPER = 4  # times as many candidates, where copies and neighbours have left too few hits
 _DEEPEST = 64  # times `limit`
@@ -149,12 +149,12 @@ async def _chosen(
 ) -> list[Ranked]:
     catalog, signature = index.catalog, index.embedder.signature
     words = lexical.asked(query, catalog.languages())
-    depth = max(_DEPTH, 2 * limit)
+    depth = max(FUSED, 2 * limit)
     found = await index.store.search(vector, lexical.query_vector(words), int(_SPARE * depth), documents)
     laps.lap("store")
     rankings = exact(catalog, signature, vector, found, depth)
     laps.lap("exact")
-    best = ranked(catalog, signature, vector, words, rankings, depth, limit, laps, weights)
+    best = ranked(catalog, signature, vector, words, rankings, limit, laps, weights)
     laps.lap("second look")
     best = await reranking.order(best)
     laps.lap("rerank")

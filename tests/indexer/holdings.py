@@ -168,8 +168,8 @@ def _misnamed(document: Document) -> Iterator[str]:
     if document.id != document_id(document.path):
         yield f"{document.path!r} goes by another path's number"
     seen = Counter[str]()
-    for id_, *_, text, context, _, _, _ in document.chunks:
+    for id_, *_, text, context, fields, terms, _ in document.chunks:
         text = searched(context, text)
-        if id_ != chunk_id(document.path, text, seen[text]):
+        if id_ != chunk_id(document.path, text, seen[text], terms + fields):
             yield f"{document.path!r} has a chunk under another's number: {text[:40]!r}"
         seen[text] += 1
