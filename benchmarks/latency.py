@@ -1,10 +1,13 @@
-"""Search latency, warm, at 20 000 chunks: the whole daemon over HTTP against its two bare parts, in one run.
+"""Search latency, warm, at 20 000 chunks or as many as are asked for: the whole daemon over HTTP against its two bare
+parts, in one run, and where its time goes.
 
 The chunks' vectors are random (their values do not matter to a scan); embedder, store, catalog and daemon are real.
 Baseline: embedding the query and one raw store query (dense and BM25 in one batch), in this process, on a copy of
-the daemon's store. The two are asked in turn. Then the same HTTP queries while the daemon indexes new files.
+the daemon's store. The two are asked in turn; no query was heard by the daemon before. `stages_p50_ms` is
+what `--explain` shows, of queries of its own. Then HTTP queries while the daemon indexes new files.
 """
 
+import argparse
 import json
 import shutil
 import tempfile
@@ -33,19 +36,21 @@ from indexer.sandbox import LIMITS
 from indexer.store.edge import open_edge
 from observability.traces import Off
 
-CHUNKS, FILES, QUERIES = 20_000, 1_000, 400
+CHUNKS, CHUNKS_A_FILE, QUERIES = 20_000, 20, 400
 NEW_FILES = 60
 QUERY_EVERY_S = 0.1
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--chunks", type=int, default=CHUNKS, help=f"about so many (default: {CHUNKS})")
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir="/tmp") as place:
-        home = Path(place)
-        anyio.run(partial(measure, home))
+        anyio.run(partial(measure, Path(place), arguments.chunks // CHUNKS_A_FILE))
 
 
-async def measure(home: Path) -> None:
-    paths = corpus.write(home / "documents", FILES, 94)
+async def measure(home: Path, files: int) -> None:
+    paths = corpus.write(home / "documents", files, 94)
     more = home / "more"
     corpus.write(more, NEW_FILES, 60, seed=1)
     settings = Settings(home / "data", embedding_model="all-MiniLM-L6-v2", engine="extractive")
@@ -63,12 +68,13 @@ async def measure(home: Path) -> None:
         with daemon(settings.data) as (client, _):
             settled(client)
             for query in queries[:50]:
-                await bare(query)
-                _ask(client, query)
+                await bare(f"{query} now")
+                _ask(client, f"{query} now")
             parts, whole = [], []
             for query in queries:
                 parts.append(await _timed_async(bare, query))
                 whole.append(_timed(client, query))
+            stages = [_stages(client, f"{query} so") for query in queries]
             busy, indexed = _while_indexing(client, more, queries)
     idle = percentile(whole, 50)
     result = {
@@ -77,6 +83,8 @@ async def measure(home: Path) -> None:
         "http_p50_ms": round(idle, 2),
         "http_p99_ms": round(percentile(whole, 99), 2),
         "p50_ratio": round(idle / percentile(parts, 50), 2),
+        "stages_p50_ms": {name: round(percentile([one[name] for one in stages], 50), 2) for name in stages[0]},
+        "search_less_embedding_p50_ms": round(percentile([one["total"] - one["embed"] for one in stages], 50), 2),
         "indexing_p50_ms": round(percentile(busy, 50), 2),
         "indexing_p99_ms": round(percentile(busy, 99), 2),
         "p99_indexing_to_idle_p50": round(percentile(busy, 99) / idle, 2),
@@ -133,6 +141,11 @@ def _queries(paths: list[Path]) -> list[str]:
 
 def _ask(client: httpx.Client, query: str) -> None:
     client.post("/search", json={"query": query, "limit": 10}).raise_for_status()
+
+
+def _stages(client: httpx.Client, query: str) -> dict[str, float]:
+    told = client.post("/search", json={"query": query, "limit": 10, "explain": True}).raise_for_status().json()
+    return {**told["explained"]["stages"], "total": told["explained"]["total"]}
 
 
 def _timed(client: httpx.Client, query: str) -> float:
