@@ -3,10 +3,15 @@
 import re
 import unicodedata
 
-_QUOTED = re.compile(r'"([^"]+)"|“([^”]+)”|„([^“”]+)[“”]|«([^»]+)»|»([^«]+)«|「([^」]+)」|『([^』]+)』|`([^`]+)`')
-_NAME = re.compile(
-    r"[^\s\"'`<>|*?]*[^\s\"'`<>|*?/\\]\.[A-Za-z][A-Za-z0-9]{0,9}|[^\s\"'`<>|*?]*/[^\s\"'`<>|*?]*[^\s\"'`<>|*?.,;:!/]"
+# What opens a quotation stands in none, else each that is never closed is looked for to the query's end.
+_QUOTED = re.compile(
+    r'"([^"]+)"|“([^“”]+)”|„([^„“”]+)[“”]|«([^«»]+)»|»([^»«]+)«|「([^「」]+)」|『([^『』]+)』|`([^`]+)`'
 )
+_STRETCH = re.compile(r"[^\s\"'`<>|*?]+")
+_SUFFIX = re.compile(r"(?<=[^/\\])\.[A-Za-z][A-Za-z0-9]{0,9}")
+_STOPS = ".,;:!/"
+_CLOSING = {"(": ")", "[": "]", "{": "}"}
+_MOST_NAMES = 8  # each is looked for among all paths
 _SPACE = re.compile(r"\s+")
 _LEAST_CHARS = 3
 
@@ -20,8 +25,19 @@ def phrases(query: str) -> tuple[str, ...]:
 
 
 def names(query: str) -> tuple[str, ...]:
-    """What may name a file in a query: words with a suffix (`answer.py`) or with slashes (`bridge/answer.py`)."""
-    return tuple(dict.fromkeys(found[0] for found in _NAME.finditer(query)))
+    """What may name a file in a query: words with a suffix (`answer.py`) or with slashes (`bridge/answer.py`), the
+    first few."""
+    found = dict.fromkeys(name for stretch in _STRETCH.findall(query) if (name := _name(stretch)))
+    return tuple(found)[:_MOST_NAMES]
+
+
+def _name(stretch: str) -> str:
+    """The name in what stands between blanks, without the signs around it."""
+    bare = stretch.rstrip(_STOPS)
+    end = max((suffix.end() for suffix in _SUFFIX.finditer(bare)), default=0)
+    name = bare[:end] if end and "/" not in bare[end:] else bare if "/" in bare else ""
+    # [id].tsx and (shop)/page.tsx are names.
+    return name[1:] if name and _CLOSING.get(name[0], name) not in name else name
 
 
 def holds(text: str, phrases: tuple[str, ...]) -> bool:

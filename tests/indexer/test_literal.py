@@ -1,3 +1,5 @@
+import time
+
 import pytest
 
 from indexer import literal
@@ -28,12 +30,27 @@ def test_what_is_quoted_or_stands_alone_is_meant_to_the_letter(query: str, phras
         ("what does bridge/answer.py do?", ("bridge/answer.py",)),
         ("open /home/ada/notes/kiln.md, please", ("/home/ada/notes/kiln.md",)),
         ("report_2019.pdf and report_2020.pdf", ("report_2019.pdf", "report_2020.pdf")),
+        ("(see bridge/answer.py), or (answer.py)", ("bridge/answer.py", "answer.py")),
+        ("app/(shop)/[id].tsx and [id].tsx", ("app/(shop)/[id].tsx", "[id].tsx")),
+        ("v1.x/notes", ("v1.x/notes",)),
         ("version 2.5 of 10.1", ()),
         ("how long does the kiln cool? It is hot.", ()),
     ],
 )
 def test_names_of_files_are_recognised(query: str, names: tuple[str, ...]) -> None:
     assert literal.names(query) == names
+
+
+def test_many_names_are_not_all_looked_for() -> None:
+    assert literal.names(" ".join(f"{n}.py" for n in range(2_000)))[::7] == ("0.py", "7.py")
+
+
+@pytest.mark.parametrize("sign", ["/", "../", "x", "/:", ".", "„", "»", "“", "「", '"'])
+def test_odd_queries_take_time_in_proportion(sign: str) -> None:
+    began = time.process_time()
+    literal.names(sign * 3_000)
+    literal.phrases(sign * 3_000)
+    assert time.process_time() - began < 0.05
 
 
 def test_a_phrase_is_found_over_line_breaks_in_any_case() -> None:
