@@ -71,9 +71,9 @@ _STOP_WORDS = frozenset(
 # Latin and Greek letters that bear an accent.
 _ACCENTED = re.compile("[\u00c0-\u024f\u0370-\u03ff\u1e00-\u1fff]")
 _NAME_PART = re.compile(
-    r"(?=[^_]*[^_\x00-\x7f])[^_]+|[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+(?:\d+[a-z]*)*"
-    r"|[A-Z]+(?:\d+(?:[A-Z]+(?![a-z]))?)*|\d+[A-Za-z]*"
+    r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+(?:\d+[a-z]*)*|[A-Z]+(?:\d+(?:[A-Z]+(?![a-z]))?)*|\d+[A-Za-z]*"
 )
+_BETWEEN_UNDERSCORES = re.compile("[^_]+")
 _PLAIN = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|[\d,]+")
 # covid19 and FY2019 are written apart as well; h1n1, mp3 and NL63 are not.
 _NUMBERED = re.compile(r"([A-Za-z]{3,}|[A-Za-z]{2}(?=\d{4}))(\d{2,})")
@@ -209,13 +209,22 @@ def _lower(word: str) -> str:
 
 def _named(word: str) -> Iterator[tuple[int, str]]:
     """The parts of an identifier, and where each begins; none of a word that has only one."""
-    parts = [(part.start(), part[0]) for part in _NAME_PART.finditer(word)]
+    parts = list(_name_parts(word))
     for at, part in parts:
         if len(parts) > 1 and (len(part) >= _PART_CHARS or "_" in word):
             yield at, part
         if numbered := _NUMBERED.fullmatch(part):
             yield at, numbered[1]
             yield at + len(numbered[1]), numbered[2]
+
+
+def _name_parts(word: str) -> Iterator[tuple[int, str]]:
+    """Capitals tell parts apart in plain letters only."""
+    for piece in _BETWEEN_UNDERSCORES.finditer(word):
+        if piece[0].isascii():
+            yield from ((piece.start() + part.start(), part[0]) for part in _NAME_PART.finditer(piece[0]))
+        else:
+            yield piece.start(), piece[0]
 
 
 def _parts(run: str) -> Iterator[tuple[int, str]]:

@@ -1,5 +1,6 @@
 import math
 import random
+import time
 import unicodedata
 import zlib
 from collections import Counter
@@ -20,6 +21,12 @@ def test_words_of_one_stem_are_one_term_and_stop_words_none() -> None:
 def test_terms_keep_the_reading_order() -> None:
     a, b = lexical.terms("boiler")[0], lexical.terms("gasket")[0]
     assert lexical.terms("gasket, boiler; gasket").tolist() == [b, a, b]
+
+
+def test_a_long_identifier_takes_time_in_proportion() -> None:
+    began = time.process_time()
+    assert len(lexical.terms("aB1" * 10_000)) == 1
+    assert time.process_time() - began < 0.5
 
 
 @pytest.mark.parametrize(
