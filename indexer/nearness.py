@@ -65,10 +65,23 @@ def _pairs(places: _Places, pairs: Sequence[tuple[int, int]], weight: Sequence[f
     near = 0.0
     for a, b in pairs:
         if a in of and b in of:
-            distance = max(1, min(abs(i - j) for i in of[a] for j in of[b]))
+            distance = max(1, _distance(of[a], of[b]))
             if distance <= WINDOW:
                 near += (weight[a] + weight[b]) / distance
     return near
+
+
+def _distance(a: Sequence[int], b: Sequence[int]) -> int:
+    """Between the nearest two of two rising sequences, in one walk over both."""
+    at = other = 0
+    nearest = abs(a[0] - b[0])
+    while at < len(a) and other < len(b):
+        nearest = min(nearest, abs(a[at] - b[other]))
+        if a[at] < b[other]:
+            at += 1
+        else:
+            other += 1
+    return nearest
 
 
 def _stretch(places: _Places, above: Collection[int], weight: Sequence[float]) -> float:

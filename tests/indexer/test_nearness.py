@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 
 from indexer import lexical
@@ -26,6 +28,18 @@ def test_words_that_stand_together_as_in_the_query_score_higher() -> None:
 def test_words_beyond_the_window_are_no_pair() -> None:
     assert near("boiler " + apart(WINDOW - 1) + "pressure").pairs > 0
     assert near("boiler " + apart(WINDOW) + "pressure").pairs == 0
+
+
+def test_the_nearest_of_many_places_is_the_pair() -> None:
+    spread = " ".join(f"boiler {apart(6 - n)} pressure {apart(9)}" for n in (1, 3, 0))
+    assert near(spread).pairs == near("boiler " + apart(3) + "pressure").pairs
+    assert near("pressure " + apart(9) + spread).pairs == near(spread).pairs
+
+
+def test_words_that_stand_everywhere_take_time_in_proportion() -> None:
+    began = time.process_time()
+    near("boiler " * 5_000 + "pressure " * 5_000)
+    assert time.process_time() - began < 0.5
 
 
 def test_rare_words_side_by_side_say_more() -> None:
