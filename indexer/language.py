@@ -49,7 +49,7 @@ for _language, _words in _WORDS.items():
     for _one in _words.split():
         _OF.setdefault(_one, []).append(_language)
 
-_LETTERS = re.compile(r"[^\W\d_]+")
+_LETTERS = re.compile(r"\b[^\W\d_]+\b")  # the a of 3a7e is no word
 _CHARS = 20_000  # of a text: enough to know
 _LEAST_SHARE = 0.12  # of the words
 _LEAST_WORDS = 5

@@ -1,3 +1,5 @@
+import hashlib
+
 import pytest
 
 from indexer.language import language_of
@@ -30,3 +32,8 @@ def test_prose_is_known_by_its_small_words(language: str, text: str) -> None:
 )
 def test_what_is_no_prose_counts_as_english(text: str) -> None:
     assert language_of(text) == "english"
+
+
+def test_a_list_of_checksums_is_in_no_language_of_its_own() -> None:
+    sums = (hashlib.sha256(str(n).encode()).hexdigest() for n in range(100))
+    assert language_of("\n".join(f"{one}  part{n}.bin" for n, one in enumerate(sums))) == "english"
