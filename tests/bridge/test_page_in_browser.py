@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.hostile import HOSTILE
 from tests.processes import Daemon, place, place_with_examples, until
 
 if TYPE_CHECKING:
@@ -35,8 +36,9 @@ LONG = " ".join(f"word{n}" for n in range(400))
 SEEN = "one => { const box = one.getBoundingClientRect(); return box.top >= 0 && box.bottom <= innerHeight }"
 PHONE = {"width": 360, "height": 740}
 TOKEN = "open sesame"
+WHARVES = 10
 
-HOSTILE = """# The <b>quarry</b>
+QUARRY = """# The <b>quarry</b>
 
 The quarry was closed in 1973 <script>window.trapped = 1</script> and its pumps were sold.
 
@@ -138,7 +140,7 @@ async def reading() -> AsyncGenerator[Daemon]:
     """Over the examples, a broken file and a hostile one; it answers by their sentences."""
     with place_with_examples() as here:
         here.write("docs/broken.pdf", b"%PDF-1.7\nnothing of a PDF follows")
-        here.write("docs/quarry <img src=x onerror=trapped=10>.md", HOSTILE)
+        here.write("docs/quarry <img src=x onerror=trapped=10>.md", QUARRY)
         documents = len(list(here.docs.iterdir())) - 1
         async with here.daemon(here.docs) as daemon:
             await daemon.in_step(documents)
@@ -162,6 +164,30 @@ async def echoing(redis_url: str) -> AsyncGenerator[Daemon]:
 
             await until(served)
             yield daemon
+
+
+@pytest.fixture(scope="module")
+async def unlading(redis_url: str) -> AsyncGenerator[Daemon]:
+    """The 200 hostile texts in ten files, and a worker that says what it is asked back at once."""
+    settings = {"REDIS_URL": redis_url, "REDIS_STREAM_KEY": uuid.uuid4().hex}
+    with place() as here:
+        for wharf in range(WHARVES):
+            here.write(f"docs/wharf{wharf}.md", lading(wharf))
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(here.program("worker", "--engine", "echo", settings=settings))
+            daemon = await stack.enter_async_context(here.daemon(here.docs, settings=settings))
+            await daemon.in_step(WHARVES)
+
+            async def served() -> bool:
+                return (await daemon.status())["workers"] > 0
+
+            await until(served)
+            yield daemon
+
+
+def lading(wharf: int) -> str:
+    crates = (f"Crate {n} on wharf{wharf}: {text}" for n, text in enumerate(HOSTILE[wharf::WHARVES]))
+    return "\n\n".join(crates).replace("\0", "")  # a file with a NUL is not text, and is never read
 
 
 @pytest.fixture
@@ -445,10 +471,31 @@ async def test_a_hostile_document_runs_and_fetches_nothing(reader: Visit) -> Non
 
 
 async def test_a_hostile_answer_runs_and_fetches_nothing_either(listener: Visit) -> None:
-    await listener.ask(HOSTILE)
+    await listener.ask(QUARRY)
     said = await listener.answered()
     assert "![the quarry](http://evil.example/2.png)" in said
     await stays_text(listener)
+
+
+@pytest.mark.parametrize("wharf", range(WHARVES))
+async def test_no_hostile_text_runs_or_fetches_as_answer_hit_or_document(
+    browser: Browser, unlading: Daemon, wharf: int
+) -> None:
+    async with visit(browser, unlading) as visitor:
+        await visitor.ask(lading(wharf))
+        assert words_of(lading(wharf)) <= words_of(await visitor.answered())
+        await stays_text(visitor)
+        await visitor.page.locator("h1").click()
+        await visitor.page.keyboard.press("/")
+        await visitor.page.keyboard.type(f"wharf{wharf}")
+        await visitor.page.locator(".hits button", has_text=f"wharf{wharf}").first.click()
+        await visitor.page.locator("li.marked").first.wait_for()
+        assert words_of(lading(wharf)) <= words_of(await visitor.page.locator(".lines").inner_text())
+        await stays_text(visitor)
+
+
+def words_of(text: str) -> set[str]:
+    return set(re.findall(r"[A-Za-z]{4,}", text))
 
 
 async def stays_text(visit: Visit) -> None:
