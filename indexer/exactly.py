@@ -25,11 +25,11 @@ async def to_the_letter(
     known = {one.candidate.chunk.id: one for one in ranked}
     held = await _held(catalog, store, wanted, documents) if wanted and " " in query.strip() else {}
     named = _named(catalog, names, documents)
+    files = {one.document for one in named.values()}
     exact = [
         one
         for one in (*ranked, *(_found(one) for id_, one in (held | named).items() if id_ not in known))
-        if one.candidate.document in {found.document for found in named.values()}
-        or (wanted and literal.holds(one.candidate.chunk.text, wanted))
+        if one.candidate.document in files or (wanted and literal.holds(one.candidate.chunk.text, wanted))
     ]
     first = {one.candidate.chunk.id for one in exact}
     return [
@@ -41,16 +41,19 @@ async def to_the_letter(
 async def _held(
     catalog: Catalog, store: Store, phrases: tuple[str, ...], documents: Collection[int] | None
 ) -> dict[int, Candidate]:
+    """Best first."""
     words = lexical.query_vector(lexical.asked(" ".join(phrases), catalog.languages()))
     only = None if documents is None else list(documents)
-    found = catalog.candidates([id_ for id_, _ in (await store.search(None, words, _DEPTH, only)).lexical])
-    return {id_: one for id_, one in found.items() if literal.holds(one.chunk.text, phrases)}
+    best = [id_ for id_, _ in (await store.search(None, words, _DEPTH, only)).lexical]
+    found = catalog.candidates(best)
+    return {id_: found[id_] for id_ in best if id_ in found and literal.holds(found[id_].chunk.text, phrases)}
 
 
 def _named(catalog: Catalog, names: Sequence[str], documents: Collection[int] | None) -> dict[int, Candidate]:
     """The beginnings of the files that are named, where they are few."""
-    ids = [id_ for name in names for id_, path in catalog.ending(name) if literal.is_named(path, name)]
-    within = [id_ for id_ in dict.fromkeys(ids) if documents is None or id_ in documents]
+    ids = dict.fromkeys(id_ for name in names for id_, path in catalog.ending(name) if literal.is_named(path, name))
+    among = None if documents is None or not ids else frozenset(documents)
+    within = [id_ for id_ in ids if among is None or id_ in among]
     if len(within) > _FILES:
         return {}
     beginnings = (catalog.neighbours(id_, 0, _BEGINNING - 1) for id_ in within)
