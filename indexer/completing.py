@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from indexer.chunk import breaks
+from indexer.parse.document import line_starts
 from indexer.records import ChunkRow
 
 PASSAGE_CHARS = 1_200
@@ -33,7 +34,11 @@ def completed(chunks: Sequence[ChunkRow], before: ChunkRow | None, after: ChunkR
     head = _end_of(ahead, max(room // 2, room - len(behind)))
     tail = _start_of(behind, room - len(head))
     head = _end_of(ahead, room - len(tail))
-    return Passage(head + text + tail, _lines_up(first, before, head), _lines_down(last, after, tail))
+    return Passage(
+        head + text + tail,
+        None if first.start_line is None else first.start_line - _lines(head),
+        None if last.end_line is None else last.end_line + _lines(tail),
+    )
 
 
 def _joined(chunks: Sequence[ChunkRow]) -> str:
@@ -45,38 +50,40 @@ def _belongs(neighbour: ChunkRow, chunk: ChunkRow) -> bool:
 
 
 def _ahead(before: ChunkRow, chunk: ChunkRow) -> str:
-    return before.text[: chunk.start - before.start] if chunk.start < before.end else before.text + "\n"
+    if chunk.start < before.end:
+        return before.text[: chunk.start - before.start]
+    return before.text + _between(before, chunk)
 
 
 def _behind(after: ChunkRow, chunk: ChunkRow) -> str:
-    return after.text[chunk.end - after.start :] if after.start < chunk.end else "\n" + after.text
+    return after.text[chunk.end - after.start :] if after.start < chunk.end else _between(chunk, after) + after.text
+
+
+def _between(before: ChunkRow, after: ChunkRow) -> str:
+    """The blanks between two chunks, which neither keeps: their number and their line ends are known."""
+    gap = after.start - before.end
+    if before.end_line is None or after.start_line is None:
+        return "\n" * min(gap, 2)
+    beside = before.text + after.text
+    end = next((end for end in ("\r\n", "\n", "\r") if end in beside), "\n")
+    ends = end * (after.start_line - before.end_line)
+    return ends + ("\t" if f"{end}\t" in beside else " ") * (gap - len(ends))
 
 
 def _end_of(text: str, room: int) -> str:
     if len(text) <= room:
         return text
-    starts = (at for at in breaks(text) if len(text) - at <= room)
+    starts = (at for at in breaks(text.rstrip()) if len(text) - at <= room)
     return text[next(starts, len(text)) :]
 
 
 def _start_of(text: str, room: int) -> str:
     if len(text) <= room:
         return text
-    ends = [at for at in breaks(text) if len(text[:at].rstrip()) <= room]
+    gap = len(text) - len(text.lstrip())
+    ends = [gap + at for at in breaks(text[gap:]) if len(text[: gap + at].rstrip()) <= room]
     return text[: ends[-1]].rstrip() if ends else ""
 
 
-def _lines_up(first: ChunkRow, before: ChunkRow | None, head: str) -> int | None:
-    if first.start_line is None or not head or not before:
-        return first.start_line
-    if first.start < before.end:
-        return first.start_line - head.count("\n")
-    return None if before.end_line is None else before.end_line + 1 - head.count("\n")
-
-
-def _lines_down(last: ChunkRow, after: ChunkRow | None, tail: str) -> int | None:
-    if last.end_line is None or not tail or not after:
-        return last.end_line
-    if after.start < last.end:
-        return last.end_line + tail.count("\n")
-    return None if after.start_line is None else after.start_line - 1 + tail.count("\n")
+def _lines(text: str) -> int:
+    return len(line_starts(text)) - 1

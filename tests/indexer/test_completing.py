@@ -7,7 +7,7 @@ import pytest
 
 from indexer.chunk import chunk
 from indexer.completing import PASSAGE_CHARS, completed
-from indexer.parse.document import Document, Heading
+from indexer.parse.document import Document, Heading, line_starts
 from indexer.records import ChunkRow
 
 SENTENCES = [f"The lantern of keeper number {n} hung in the barn\nby the western gate of the yard." for n in range(80)]
@@ -45,6 +45,28 @@ def test_a_passage_is_a_piece_of_the_text_with_the_lines_it_has_there(overlap: i
         lines = "\n".join(text.split("\n")[passage.start_line - 1 : passage.end_line])
         assert re.sub(r"\s+", " ", passage.text) in re.sub(r"\s+", " ", lines)
         assert passage.end_line - passage.start_line <= passage.text.count("\n") + 1
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("indent", ["    ", "\t"])
+def test_blank_lines_and_indents_between_chunks_are_the_files(end: str, indent: str) -> None:
+    blocks = [f"def fire_{n}(heat):{end}{indent}heat += {n}{end}{indent}return heat" for n in range(40)]
+    text = (end * 3 + indent).join(blocks)
+    for kind in ("code", "text"):
+        chunks = rows(Document(text, None, kind, has_lines=True), overlap=0)
+        assert len(chunks) > 5
+        for first in range(len(chunks) - 1):
+            passage = completed(chunks[first : first + 2], *around(chunks, first, first + 1))
+            before = text[: text.index(passage.text)]
+            assert passage.start_line == len(line_starts(before))
+            assert passage.end_line == len(line_starts(before + passage.text))
+
+
+def test_letters_that_nothing_stands_between_stay_together() -> None:
+    text = "図書館は毎日九時に開きます。" * 200
+    chunks = rows(Document(text, None, "text", has_lines=True), size=8, overlap=0)
+    assert chunks[3].end == chunks[4].start
+    assert completed(chunks[3:5], chunks[2], chunks[5]).text in text
 
 
 def test_whole_sentences_are_added_on_both_sides() -> None:
