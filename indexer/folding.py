@@ -6,7 +6,8 @@ negation, or a word more, is another passage: it may be why somebody searches.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from math import ceil
@@ -21,6 +22,7 @@ from indexer.records import searched
 _ALIKE = 0.8  # of the shingles that either has: a slip in thirty words; the words themselves decide
 _AS_GOOD = 0.98  # of the best copy's score: the freshest of these leads
 _SLIP_CHARS = 6
+_COMPARED = 16  # with so many before it each is compared
 _MIX = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F), np.uint64(0x165667B19E3779F9))
 _NONE = np.uint64(2**64 - 1)
 # A sign beside a number is as good as a word.
@@ -40,13 +42,17 @@ def folded(ranked: Sequence[Ranked]) -> list[Ranked]:
 
 def _equal(ranked: Sequence[Ranked]) -> list[list[Ranked]]:
     groups: list[list[Ranked]] = []
-    keys: dict[bytes, list[Ranked]] = {}
+    first: dict[bytes, list[Ranked]] = {}
+    within: dict[bytes, set[int]] = {}
     for one in ranked:
-        group = keys.get(one.candidate.chunk.key)
-        if group and _may_join([one], group):
-            group.append(one)
+        key, document = one.candidate.chunk.key, one.candidate.document
+        documents = within.setdefault(key, set())
+        if documents and document not in documents:
+            first[key].append(one)
         else:
-            groups.append(keys.setdefault(one.candidate.chunk.key, [one]) if not group else [one])
+            groups.append([one])
+            first.setdefault(key, groups[-1])
+        documents.add(document)
     return groups
 
 
@@ -55,8 +61,12 @@ def _near(groups: list[list[Ranked]]) -> list[list[Ranked]]:
     def words(at: int) -> tuple[list[str], list[str]]:
         return _words(groups[at][0])
 
+    @cache
+    def kind(at: int) -> int:
+        return hash(tuple(map(_but_for_slips, words(at)[1])))
+
     joined: set[int] = set()
-    for at, other in _likely([lexical.unpack(group[0].candidate.chunk.terms) for group in groups]):
+    for at, other in _likely([lexical.unpack(group[0].candidate.chunk.terms) for group in groups], kind):
         if joined.isdisjoint((at, other)) and _may_join(groups[at], groups[other]) and _same(words(at), words(other)):
             groups[other] += groups[at]
             joined.add(at)
@@ -76,8 +86,8 @@ def _may_join(these: Sequence[Ranked], group: Sequence[Ranked]) -> bool:
     return {one.candidate.document for one in these}.isdisjoint(one.candidate.document for one in group)
 
 
-def _likely(texts: Sequence[NDArray[np.uint32]]) -> Iterator[tuple[int, int]]:
-    """Those that share so much with one before them, and which: the first pair first."""
+def _likely(texts: Sequence[NDArray[np.uint32]], kind: Callable[[int], int]) -> Iterator[tuple[int, int]]:
+    """Those that share so much with one before them of their kind, and which: the first pair first."""
     shingles = _shingles(texts)
     # Sets that share so much share one of the least of each: as many as may be missing, and one more.
     least = [own[: len(own) - ceil(_ALIKE * len(own)) + 1] for own in shingles]
@@ -87,8 +97,19 @@ def _likely(texts: Sequence[NDArray[np.uint32]]) -> Iterator[tuple[int, int]]:
     values, owners = values[order], owners[order]
     pairs: set[tuple[int, int]] = set()
     for run in np.split(owners, np.flatnonzero(np.diff(values)) + 1) if (values[1:] == values[:-1]).any() else ():
-        pairs.update((int(at), int(other)) for n, at in enumerate(run) for other in run[:n])
+        pairs.update(_pairs(run.tolist(), kind))
     return (pair for pair in sorted(pairs) if _share(shingles[pair[0]], shingles[pair[1]]) >= _ALIKE)
+
+
+def _pairs(run: Sequence[int], kind: Callable[[int], int]) -> Iterator[tuple[int, int]]:
+    """Form letters share nearly all, by the thousand, and each has its own name or number: these are no pairs."""
+    if len(run) == 1:
+        return
+    before: dict[int, deque[int]] = {}
+    for at in run:
+        alike = before.setdefault(kind(at), deque(maxlen=_COMPARED))
+        yield from ((at, other) for other in alike)
+        alike.append(at)
 
 
 def _shingles(texts: Sequence[NDArray[np.uint32]]) -> list[NDArray[np.uint64]]:
@@ -122,6 +143,11 @@ def _same(a: tuple[list[str], list[str]], b: tuple[list[str], list[str]]) -> boo
 
 def _is_one_word(a: str, b: str) -> bool:
     return a == b or a.lower() == b.lower() or _is_slip(a, b)
+
+
+def _but_for_slips(word: str) -> str:
+    """What words that are one by `_is_one_word` have in common."""
+    return word[0] if len(word) >= _SLIP_CHARS and word.isalpha() else word
 
 
 def _is_slip(a: str, b: str) -> bool:

@@ -1,6 +1,7 @@
 """What is the same passage, and which copy stands for all."""
 
 import random
+import time
 
 import pytest
 
@@ -110,3 +111,10 @@ def test_near_copies_are_found_however_many_passages_there_are() -> None:
     assert len(slips) > 50
     assert all(told[f"/{n}"] == (f"/slip{n}",) for n in slips)
     assert len(told) == len(texts)
+
+
+def test_form_letters_take_time_in_proportion_and_stay_apart() -> None:
+    letters = [chunk(f"/letters/{n}.txt", f"{CLAUSE} The letter has the number {n}.") for n in range(800)]
+    began = time.process_time()
+    assert folded(letters) == letters
+    assert time.process_time() - began < 1
