@@ -79,6 +79,8 @@ async def _own(arguments: argparse.Namespace, settings: Settings) -> dict[str, A
         own = await asked_of(
             tandem, settings, corpus, most=arguments.questions, each=arguments.each, seed=arguments.seed
         )
+    if not own.documents and not own.cannot:
+        raise BadInput(f"{corpus} was expected to hold files to ask about, but it has none that Tandem reads")
     if kept:
         kept.mkdir(exist_ok=True)
         _write(kept / "queries.jsonl", questions(own))

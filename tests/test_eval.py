@@ -141,3 +141,11 @@ async def test_what_cannot_be_measured_is_refused_in_words(
 ) -> None:
     ended = await here.tandem("eval", *(word.format(docs=here.docs) for word in words))
     assert (ended.status, ended.out) == (status, "") and told in ended.err
+
+
+async def test_an_empty_folder_has_no_figures(here: Place) -> None:
+    empty = here.folder / "empty"
+    empty.mkdir()
+    ended = await here.tandem("eval", "--own", empty)
+    assert (ended.status, ended.out) == (1, "")
+    assert "expected to hold files" in ended.err
