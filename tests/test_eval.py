@@ -146,6 +146,6 @@ async def test_what_cannot_be_measured_is_refused_in_words(
 async def test_an_empty_folder_has_no_figures(here: Place) -> None:
     empty = here.folder / "empty"
     empty.mkdir()
-    ended = await here.tandem("eval", "--own", empty)
+    ended = await here.tandem("eval", "--own", empty, "--data", here.folder / "of-empty")
     assert (ended.status, ended.out) == (1, "")
     assert "expected to hold files" in ended.err
