@@ -16,6 +16,7 @@ import numpy as np
 
 from indexer import lexical
 from indexer.chunk import Chunk, chunk
+from indexer.dates import months
 from indexer.language import ENGLISH, language_of
 from indexer.offsets import offsets
 from indexer.parse import Kind, Unreadable, parse, refuse
@@ -107,6 +108,7 @@ def read(
     # Of code even the comments are an English of their own.
     language = ENGLISH if document.kind == "code" else language_of(document.text)
     above = f"{document.title or ''} {' '.join(Path(path).parts[-_PATH_PARTS:])}"
+    above = " ".join((above, *months(above, language)))
     return Reading(
         sha256=hashlib.sha256(data).hexdigest(),
         size=at.st_size,
