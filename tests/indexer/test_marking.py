@@ -1,11 +1,15 @@
+import random
+
 import pytest
 
-from indexer.marking import marks, wanted
+from indexer.marking import beginnings, marks, wanted
+
+ENGLISH = ("english",)
 
 
 def marked(query: str, text: str, *languages: str) -> list[str]:
     spoken = languages or ("english",)
-    return [text[start:end] for start, end in marks(text, wanted(query, spoken), spoken)]
+    return [text[start:end] for start, end in marks(text, wanted(query, spoken), spoken, beginnings(query))]
 
 
 @pytest.mark.parametrize(
@@ -35,3 +39,17 @@ def test_every_language_of_the_index_marks_by_its_own_stems() -> None:
 def test_marks_are_in_order_and_apart() -> None:
     found = marks("谷仓谷仓 谷仓", wanted("谷仓", ("english",)), ("english",))
     assert found == ((0, 4), (5, 7))
+
+
+def test_the_words_that_are_spared_the_look_would_not_have_been_marked() -> None:
+    chance = random.Random(3)
+    words = (
+        "dying lied getUserName max_batch FY2019 HTTPServer covid19 1,234,567 1234567 running skies RNAs x_1".split()
+    )
+    words += "die lie run sky get user name batch server covid 2019 http rna under_score Dyed Lies ski".split()
+    for _ in range(400):
+        query, text = " ".join(chance.choices(words, k=3)), " ".join(chance.choices(words, k=30))
+        terms = wanted(query, ENGLISH)
+        assert marks(text, terms, ENGLISH, beginnings(query)) == marks(text, terms, ENGLISH), query
+    assert beginnings("Müller") is None
+    assert marks("nothing of it", wanted("?", ENGLISH), ENGLISH, beginnings("?")) == ()
