@@ -23,7 +23,7 @@ from qdrant_edge import EdgeShard
 
 from benchmarks import corpus
 from bridge.folder import Folder
-from indexer import lexical
+from indexer import bm25, lexical
 from indexer.catalog import Catalog
 from indexer.store.edge import open_edge
 
@@ -110,7 +110,7 @@ async def _check(folder: Folder, counts: dict[str, int]) -> list[str]:
                     violations.append(f"{path} is recorded, and {lost} of its {len(chunks)} chunks are not stored")
                     continue
                 one = chunks[len(chunks) // 2]
-                hits = await store.search(None, lexical.query_vector(lexical.asked(one.text)), _BEST)
+                hits = await store.search(None, bm25.query_vector(lexical.asked(one.text)), _BEST)
                 if one.id not in {id_ for id_, _ in hits.lexical}:
                     violations.append(f"{path} is recorded, and is not found by the words of its chunk {one.ordinal}")
         counts["documents_checked"] += len(wanted)

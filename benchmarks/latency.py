@@ -25,7 +25,7 @@ from benchmarks.daemons import daemon, percentile, settled
 from bridge.folder import Folder
 from bridge.settings import Settings
 from bridge.tandem import opened
-from indexer import lexical
+from indexer import bm25, lexical
 from indexer.catalog import Catalog
 from indexer.embed import onnx
 from indexer.embed.onnx import OnnxEmbedder
@@ -63,7 +63,7 @@ async def measure(home: Path, files: int) -> None:
 
         async def bare(query: str) -> None:
             vector = await embedder.query(query)
-            await copy.search(vector, lexical.query_vector(lexical.asked(query)), 100)
+            await copy.search(vector, bm25.query_vector(lexical.asked(query)), 100)
 
         with daemon(settings.data) as (client, _):
             settled(client)

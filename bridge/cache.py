@@ -40,10 +40,10 @@ from bridge.cache_rows import Entry, Rows, evidence
 from bridge.likeness import difference
 from bridge.service import Answer, CacheEntry, CacheStats
 from bridge.standing import moved_on, why_not
+from indexer.bm25 import Sparse
 from indexer.embed import Vectors
 from indexer.filters import Filters
 from indexer.hits import Hit
-from indexer.lexical import Sparse
 from indexer.store import Point, Store, StoreAway, StoreUnusable
 
 logger = logging.getLogger("tandem")

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from indexer import lexical, literal
+from indexer import bm25, lexical, literal
 from indexer.catalog import Catalog
 from indexer.presenting import Ranked
 from indexer.records import Candidate
@@ -42,7 +42,7 @@ async def _held(
     catalog: Catalog, store: Store, phrases: tuple[str, ...], documents: Collection[int] | None
 ) -> dict[int, Candidate]:
     """Best first."""
-    words = lexical.query_vector(lexical.asked(" ".join(phrases), catalog.languages()))
+    words = bm25.query_vector(lexical.asked(" ".join(phrases), catalog.languages()))
     only = None if documents is None else list(documents)
     best = [id_ for id_, _ in (await store.search(None, words, _DEPTH, only)).lexical]
     found = catalog.candidates(best)

@@ -1,14 +1,12 @@
-"""Text becomes terms, terms become a sparse vector: BM25's document side (Robertson & Zaragoza 2009).
+"""Text becomes terms, 32-bit hashes of its words: stemmed, unaccented, identifiers by their parts too.
 
-The store multiplies by the IDF. `VERSION` is part of the index's signature: raise it when `terms` changes.
+`VERSION` is part of the index's signature: raise it when `terms` changes, or what `bm25` makes of them.
 """
 
 import re
 import unicodedata
 import zlib
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
 from itertools import chain, zip_longest
 from typing import Any, NamedTuple
@@ -20,11 +18,6 @@ from py_rust_stemmers import SnowballStemmer  # pyright: ignore[reportAttributeA
 from indexer.language import ENGLISH
 
 VERSION = 4
-K1 = 1.2
-B = 0.75
-# Above the usual count (about 100 terms a chunk once stop words are gone): long chunks are forgiven a little.
-AVERAGE_TERMS = 150
-FIELD = 1.0
 
 # Scripts without spaces between words, and Hangul, whose words carry their particles: cut into overlapping pairs.
 _HAN = r"\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
@@ -80,8 +73,6 @@ _NUMBERED = re.compile(r"([A-Za-z]{3,}|[A-Za-z]{2}(?=\d{4}))(\d{2,})")
 _PART_CHARS = 3  # by its capitals alone less is no part: RNAs, IgG, CoV
 
 
-PART = 0.5  # of a word's weight has each part of it, where the query names an identifier
-
 Forms = tuple[int, ...]
 
 
@@ -91,17 +82,6 @@ class Word(NamedTuple):
 
     forms: Forms
     parts: Forms = ()
-
-
-_NO_TERMS: NDArray[np.uint32] = np.array([], np.uint32)
-
-
-@dataclass(frozen=True, slots=True)
-class Sparse:
-    """A sparse vector: `indices` are distinct 32-bit term hashes, `values` their weights."""
-
-    indices: NDArray[np.uint32]
-    values: NDArray[np.float32]
 
 
 @lru_cache(maxsize=200_000)
@@ -248,23 +228,3 @@ def pack(document: NDArray[np.uint32]) -> bytes:
 
 def unpack(packed: bytes) -> NDArray[np.uint32]:
     return np.frombuffer(packed, "<u4")
-
-
-def document_vector(document: NDArray[np.uint32], fields: NDArray[np.uint32] = _NO_TERMS) -> Sparse:
-    """Saturated term frequencies of one chunk's terms. A term of what it stands under (`fields`, each once) counts as
-    if it stood in the text FIELD times more (BM25F: Robertson, Zaragoza & Taylor 2004)."""
-    counts: Counter[int] = Counter(document.tolist())
-    weights = counts | {term: counts[term] + FIELD for term in fields.tolist()}
-    long = K1 * (1 - B + B * len(document) / AVERAGE_TERMS)
-    values = [n * (K1 + 1) / (n + long) for n in weights.values()]
-    return Sparse(np.fromiter(weights, np.uint32, len(weights)), np.array(values, np.float32))
-
-
-def query_vector(words: Iterable[Word]) -> Sparse:
-    """Each form of each word counts once, each part of one PART."""
-    weights: dict[int, float] = {}
-    for word in words:
-        weights |= dict.fromkeys(word.forms, 1.0)
-        weights |= {part: max(PART, weights.get(part, 0.0)) for part in word.parts}
-    distinct = sorted(weights)
-    return Sparse(np.array(distinct, np.uint32), np.array([weights[term] for term in distinct], np.float32))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import anyio.to_thread
 import numpy as np
 
-from indexer import lexical
+from indexer import bm25, lexical
 from indexer.embed import TextsRefused, Vectors
 from indexer.records import ChunkRow, searched
 from indexer.search import Index
@@ -59,5 +59,5 @@ def _points(chunks: Sequence[Placed], vectors: Mapping[bytes, Vectors]) -> list[
 
 
 def _point(document: int, chunk: ChunkRow, vector: Vectors | None) -> Point:
-    sparse = lexical.document_vector(lexical.unpack(chunk.terms), lexical.unpack(chunk.fields))
+    sparse = bm25.document_vector(lexical.unpack(chunk.terms), lexical.unpack(chunk.fields))
     return Point(chunk.id, vector, sparse, document)

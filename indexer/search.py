@@ -10,7 +10,7 @@ from openinference.semconv.trace import DocumentAttributes, EmbeddingAttributes,
 from opentelemetry import context, trace
 from opentelemetry.trace import Status, StatusCode
 
-from indexer import lexical
+from indexer import bm25, lexical
 from indexer.catalog import Catalog
 from indexer.choosing import Choices
 from indexer.embed import Embedder, EmbedderAway, EmbedderUnusable, Vectors
@@ -150,7 +150,7 @@ async def _chosen(
     catalog, signature = index.catalog, index.embedder.signature
     words = lexical.asked(query, catalog.languages())
     depth = max(FUSED, 2 * limit)
-    found = await index.store.search(vector, lexical.query_vector(words), int(_SPARE * depth), documents)
+    found = await index.store.search(vector, bm25.query_vector(words), int(_SPARE * depth), documents)
     laps.lap("store")
     rankings = exact(catalog, signature, vector, found, depth)
     laps.lap("exact")

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from indexer.bm25 import Sparse
 from indexer.embed import Vectors
-from indexer.lexical import Sparse
 
 Scored = tuple[int, float]
 

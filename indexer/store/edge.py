@@ -33,8 +33,8 @@ from qdrant_edge import (
 )
 from qdrant_edge import Point as EdgePoint
 
+from indexer.bm25 import Sparse
 from indexer.embed import Vectors
-from indexer.lexical import Sparse
 from indexer.store import Point, Rankings, Scored, StoreAway, StoreUnusable
 
 _Item = TypeVar("_Item")

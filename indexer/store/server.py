@@ -10,8 +10,8 @@ import httpx
 from qdrant_client import AsyncQdrantClient, models
 from qdrant_client.http.exceptions import ApiException, ResponseHandlingException
 
+from indexer.bm25 import Sparse
 from indexer.embed import Vectors
-from indexer.lexical import Sparse
 from indexer.store import Point, Rankings, Scored, StoreAway, StoreUnusable
 
 logger = logging.getLogger("tandem.index")

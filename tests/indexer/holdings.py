@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from qdrant_edge import ScrollRequest
 
-from indexer import lexical
+from indexer import bm25, lexical
 from indexer.embed import Vectors
 from indexer.records import chunk_id, document_id, searched, vector_key
 from indexer.schema import EVERY
@@ -150,7 +150,7 @@ def _point(record: Any) -> Point:
 
 
 def _same_terms(found: Mapping[int, float], terms: bytes, fields: bytes) -> bool:
-    expected = lexical.document_vector(lexical.unpack(terms), lexical.unpack(fields))
+    expected = bm25.document_vector(lexical.unpack(terms), lexical.unpack(fields))
     wanted = dict(zip(expected.indices.tolist(), expected.values.tolist(), strict=True))
     return found.keys() == wanted.keys() and all(abs(found[term] - weight) < 1e-3 for term, weight in wanted.items())
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from indexer.bm25 import Sparse
 from indexer.catalog import Catalog
 from indexer.embed import Vectors
-from indexer.lexical import Sparse
 from indexer.pipeline import Indexer
 from indexer.records import COMPLETE, document_id
 from indexer.sandbox import Reader

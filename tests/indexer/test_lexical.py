@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from py_rust_stemmers import SnowballStemmer  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType]
 
-from indexer import lexical
+from indexer import bm25, lexical
 
 
 def test_words_of_one_stem_are_one_term_and_stop_words_none() -> None:
@@ -132,9 +132,9 @@ def test_the_parts_of_an_identifier_weigh_less_than_it_does_itself() -> None:
     asked = lexical.asked("the getUserName")
     whole, *parts = _stems("getusername get user name")
     assert asked == [lexical.Word((whole,), tuple(parts))]
-    sparse = lexical.query_vector(lexical.asked("getUserName of the user"))
+    sparse = bm25.query_vector(lexical.asked("getUserName of the user"))
     weights = dict(zip(sparse.indices.tolist(), sparse.values.tolist(), strict=True))
-    assert weights == {whole: 1, parts[0]: lexical.PART, parts[1]: 1, parts[2]: lexical.PART}
+    assert weights == {whole: 1, parts[0]: bm25.PART, parts[1]: 1, parts[2]: bm25.PART}
 
 
 def test_who_leaves_the_accents_out_finds_the_word() -> None:
@@ -192,11 +192,11 @@ QUESTIONS = [
 
 def test_questions_without_spaces_find_the_note_that_answers_them() -> None:
     """BM25 as the store has it."""
-    notes = [lexical.document_vector(lexical.terms(note)) for note in NOTES]
+    notes = [bm25.document_vector(lexical.terms(note)) for note in NOTES]
     held = Counter(index for note in notes for index in note.indices.tolist())
     idf = {index: math.log(1 + (len(notes) - n + 0.5) / (n + 0.5)) for index, n in held.items()}
 
-    def score(question: str, note: lexical.Sparse) -> float:
+    def score(question: str, note: bm25.Sparse) -> float:
         asked = set(lexical.terms(question).tolist())
         weights = zip(note.indices.tolist(), note.values.tolist(), strict=True)
         return sum(idf[index] * weight for index, weight in weights if index in asked)
@@ -212,15 +212,15 @@ def test_packing_loses_nothing() -> None:
 
 def test_repetition_saturates_and_length_is_charged() -> None:
     def weight(text: str) -> float:
-        sparse = lexical.document_vector(lexical.terms(text))
+        sparse = bm25.document_vector(lexical.terms(text))
         return float(sparse.values[sparse.indices.tolist().index(int(lexical.terms("pump")[0]))])
 
-    assert weight("pump") < weight("pump pump") < weight("pump " * 50) < lexical.K1 + 1
+    assert weight("pump") < weight("pump pump") < weight("pump " * 50) < bm25.K1 + 1
     assert weight("pump " + "gasket " * 400) < weight("pump")
 
 
 def test_a_query_counts_each_word_once() -> None:
-    sparse = lexical.query_vector(lexical.asked("pump pump gasket"))
+    sparse = bm25.query_vector(lexical.asked("pump pump gasket"))
     assert (len(sparse.indices), np.unique(sparse.values).tolist()) == (2, [1.0])
 
 

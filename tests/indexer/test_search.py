@@ -218,7 +218,7 @@ async def test_the_words_of_the_query_are_marked_where_they_stand(library: Libra
 
 async def test_a_month_finds_what_its_date_names(library: Library) -> None:
     for month in ("03", "11"):
-        library.write(f"2023-{month}-21.log", "The recovery exercise went wrong, and nobody knew why the lantern was out.")
+        library.write(f"2023-{month}-21.log", "The recovery exercise went wrong, and the lantern was out.")
     await library.sync()
     assert (await library.names("Why did the November exercise go wrong?"))[0] == "2023-11-21.log"
     assert (await library.names("Why did the March exercise go wrong?"))[0] == "2023-03-21.log"

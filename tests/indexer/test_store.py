@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from indexer import lexical
-from indexer.lexical import Sparse
+from indexer import bm25, lexical
+from indexer.bm25 import Sparse
 from indexer.store import Point, Store, StoreUnusable
 from indexer.store.edge import open_edge
 from indexer.store.server import open_server
@@ -17,11 +17,11 @@ def unit(*places: int) -> np.ndarray:
 
 
 def words(text: str) -> Sparse:
-    return lexical.document_vector(lexical.terms(text))
+    return bm25.document_vector(lexical.terms(text))
 
 
 def asked(text: str) -> Sparse:
-    return lexical.query_vector(lexical.asked(text))
+    return bm25.query_vector(lexical.asked(text))
 
 
 NOTHING = asked("")
