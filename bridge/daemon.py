@@ -80,7 +80,8 @@ async def _traced(settings: Settings, private_phoenix: bool) -> AsyncGenerator[T
         from observability.phoenix import traced_by_phoenix  # with httpx, a tenth of a daemon's start
 
         python = settings.phoenix_python or sys.executable
-        async with traced_by_phoenix(settings.data, python=python, service="tandem-daemon") as traces:
+        hide = settings.hidden
+        async with traced_by_phoenix(settings.data, python=python, service="tandem-daemon", hide=hide) as traces:
             yield traces
     else:
         with traced(settings, "tandem-daemon") as traces:

@@ -72,6 +72,7 @@ class Settings:
     cors_origins: str = ""
     no_worker: str = "extract"
     phoenix_python: str | None = None
+    trace_hide: str = ""
 
     @property
     def qdrant(self) -> str | None:
@@ -81,11 +82,18 @@ class Settings:
         return f"http://{self.qdrant_host}:{self.qdrant_port}" if self.qdrant_host else None
 
     @property
+    def hidden(self) -> frozenset[str]:
+        """What traces may not tell, of `observability.redaction.HIDEABLE`."""
+        words = frozenset(re.split(r"[\s,]+", self.trace_hide.strip().lower())) - {""}
+        return frozenset(_HIDEABLE) if "all" in words else words
+
+    @property
     def threads(self) -> int:
         return self.thread_pool_size or os.cpu_count() or 1
 
 
 _MINILM = "all-MiniLM-L6-v2"
+_HIDEABLE = ("questions", "passages", "answers")
 OURS = frozenset(
     {
         "data",
@@ -111,6 +119,7 @@ OURS = frozenset(
         "cors_origins",
         "no_worker",
         "phoenix_python",
+        "trace_hide",
     }
 )
 _CHOICES = {
@@ -242,6 +251,10 @@ def _checked(settings: Settings) -> Settings:
         )
     if (url := settings.qdrant_url) and not url.startswith(("http://", "https://")):
         raise WrongSetting(f"QDRANT_URL was expected to be http://host:6333 or https://host, it is {url!r}")
+    if unknown := settings.hidden.difference(_HIDEABLE):
+        raise WrongSetting(
+            f"TANDEM_TRACE_HIDE was expected to name {', '.join(_HIDEABLE)} or all, it names {min(unknown)}"
+        )
     if settings.uvicorn_workers > 1:
         raise WrongSetting(
             f"UVICORN_WORKERS is {settings.uvicorn_workers}: one process owns the index, so 1 is the only value; "

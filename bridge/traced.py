@@ -17,7 +17,7 @@ T = TypeVar("T")
 def traced(settings: Settings, service: str) -> Generator[Traces]:
     """Once in a process. Raises WrongSetting for an endpoint or a key that cannot be one."""
     endpoint, key = settings.phoenix_collector_endpoint, settings.phoenix_api_key
-    with _entered(tracing(endpoint=endpoint, api_key=key, service=service)) as traces:
+    with _entered(tracing(endpoint=endpoint, api_key=key, service=service, hide=settings.hidden)) as traces:
         yield traces
 
 
@@ -25,7 +25,7 @@ def traced(settings: Settings, service: str) -> Generator[Traces]:
 def tracer(settings: Settings, service: str) -> Generator["Tracer"]:
     """For a process that makes its spans with this alone. Raises WrongSetting likewise."""
     endpoint, key = settings.phoenix_collector_endpoint, settings.phoenix_api_key
-    with _entered(tracing_apart(endpoint=endpoint, api_key=key, service=service)) as tracer:
+    with _entered(tracing_apart(endpoint=endpoint, api_key=key, service=service, hide=settings.hidden)) as tracer:
         yield tracer
 
 

@@ -8,7 +8,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
@@ -16,6 +16,7 @@ import httpx
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
+from observability.redaction import redacted
 from observability.utf8 import in_utf8
 
 logger = logging.getLogger("tandem.traces")
@@ -77,14 +78,15 @@ class Outbox(SpanProcessor):
     """Takes ended spans without ever waiting; one thread posts them. Spans wait while the address is unknown.
 
     `problem`: one sentence with the remedy while spans do not get through, else None.
-    `dropped`: ended spans that will never arrive.
+    `dropped`: ended spans that will never arrive. `hide`: what no span may tell, of `redaction.HIDEABLE`.
     """
 
-    def __init__(self, *, room: int = ROOM, every_s: float = 0.5) -> None:
+    def __init__(self, *, room: int = ROOM, every_s: float = 0.5, hide: Collection[str] = ()) -> None:
         self.problem: str | None = None
         self.dropped = 0
         self._room = room
         self._every_s = every_s
+        self._hide = hide
         self._address: Address | None = None
         # SimpleQueue.put is reentrant: a span may end in a finalizer, in the middle of another span's end.
         # None is no span; it wakes the thread to see that we are leaving.
@@ -176,7 +178,7 @@ class Outbox(SpanProcessor):
     def _deliver(self, client: httpx.Client, where: Address) -> bool:
         """Posts the batch in hand, again and again where that can help; False when leaving without success."""
         pause_s = self._every_s
-        while failure := _post(client, where, self._in_hand):
+        while failure := _post(client, where, [redacted(span, self._hide) for span in self._in_hand]):
             leaving = self._leaving.is_set()
             remedy = failure.remedy or where.remedy
             self._warn(f"traces do not get through: {failure.what}; {remedy}; all else works on")

@@ -8,7 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -58,7 +58,13 @@ class Secrets(msgspec.Struct, frozen=True):
 
 @asynccontextmanager
 async def traced_by_phoenix(
-    data: Path, port: int = PORT, *, python: str = sys.executable, project: str = PROJECT, service: str
+    data: Path,
+    port: int = PORT,
+    *,
+    python: str = sys.executable,
+    project: str = PROJECT,
+    service: str,
+    hide: Collection[str] = (),
 ) -> AsyncGenerator[Traces]:
     """`tracing` into a private Phoenix. Entering does not wait for it: spans wait in the outbox while it starts.
 
@@ -67,7 +73,7 @@ async def traced_by_phoenix(
     from observability.outbox import address  # loads the SDK, which a daemon without Phoenix need not have
 
     failure: Exception | None = None
-    with exporting(project=project, service=service) as (provider, outbox):
+    with exporting(project=project, service=service, hide=hide) as (provider, outbox):
         become_global(provider)
 
         async def run_phoenix() -> None:

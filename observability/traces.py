@@ -1,6 +1,6 @@
 """`tracing` starts the OpenTelemetry SDK for one process; the rooms use the API and never see this module."""
 
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -38,9 +38,15 @@ class Off:
 
 @contextmanager
 def tracing(
-    *, endpoint: str | None, api_key: str | None = None, project: str = PROJECT, service: str
+    *,
+    endpoint: str | None,
+    api_key: str | None = None,
+    project: str = PROJECT,
+    service: str,
+    hide: Collection[str] = (),
 ) -> Generator[Traces]:
-    """Sends this process's spans to `endpoint` (OTLP over HTTP); None starts nothing and costs nothing.
+    """Sends this process's spans to `endpoint` (OTLP over HTTP); None starts nothing and costs nothing. What `hide`
+    names (`redaction.HIDEABLE`) leaves with none of them.
 
     Once in a process, at its entry point: the provider becomes OpenTelemetry's global one. Whatever the
     collector does, no span waits for it, and leaving takes 1.5 s at most. Raises ValueError for an endpoint
@@ -52,7 +58,7 @@ def tracing(
     from observability.outbox import address
 
     where = address(endpoint, api_key)
-    with exporting(project=project, service=service) as (provider, outbox):
+    with exporting(project=project, service=service, hide=hide) as (provider, outbox):
         outbox.send_to(where)
         become_global(provider)
         yield outbox
@@ -60,7 +66,12 @@ def tracing(
 
 @contextmanager
 def tracing_apart(
-    *, endpoint: str | None, api_key: str | None = None, project: str = PROJECT, service: str
+    *,
+    endpoint: str | None,
+    api_key: str | None = None,
+    project: str = PROJECT,
+    service: str,
+    hide: Collection[str] = (),
 ) -> Generator["Tracer"]:
     """As `tracing`, for a tracer that is the caller's alone: spans that others in this process begin stay nothing."""
     from opentelemetry.trace import NoOpTracer
@@ -71,14 +82,14 @@ def tracing_apart(
     from observability.outbox import address
 
     where = address(endpoint, api_key)
-    with exporting(project=project, service=service) as (provider, outbox):
+    with exporting(project=project, service=service, hide=hide) as (provider, outbox):
         outbox.send_to(where)
         yield provider.get_tracer("tandem")
 
 
 @contextmanager
 def exporting(
-    *, project: str = PROJECT, service: str, every_s: float = 0.5
+    *, project: str = PROJECT, service: str, every_s: float = 0.5, hide: Collection[str] = ()
 ) -> Generator[tuple["TracerProvider", "Outbox"]]:
     """A provider of its own and the outbox its spans go to; they wait there until `outbox.send_to`."""
     from opentelemetry.sdk.resources import Resource
@@ -88,7 +99,7 @@ def exporting(
 
     resource = Resource.create({"openinference.project.name": project, "service.name": service})
     limits = SpanLimits(max_span_attributes=MOST_ATTRIBUTES)
-    outbox = Outbox(every_s=every_s)
+    outbox = Outbox(every_s=every_s, hide=hide)
     provider = TracerProvider(resource=resource, span_limits=limits, shutdown_on_exit=False)
     provider.add_span_processor(outbox)
     try:

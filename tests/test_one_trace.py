@@ -22,7 +22,7 @@ from mcp import Client, StdioServerParameters
 
 from bridge import sse
 from observability.outbox import ANSWER_S
-from tests.observability.collector import collecting
+from tests.observability.collector import Collector, collecting
 from tests.observability.read_back import phoenix_python
 from tests.observability.receivers import Receiver, Span, Tree, at_collector, at_phoenix, in_phoenix, tree
 from tests.processes import Daemon, Place, environment, place, until
@@ -334,3 +334,37 @@ def phoenixes_of(here: Place) -> list[Path]:
             if home in (process / "environ").read_bytes().split(b"\0"):
                 found.append(process)
     return found
+
+
+@pytest.mark.parametrize("hide", ["all", "questions, passages, answers"])
+async def test_what_is_hidden_leaves_in_no_span_of_any_process_and_in_no_log_or_metric(
+    redis_url: str, hide: str
+) -> None:
+    canary = f"canary{uuid.uuid4().hex}"
+    with collecting() as collector, place() as here:
+        settings = {"REDIS_URL": redis_url, "REDIS_STREAM_KEY": uuid.uuid4().hex, "TANDEM_TRACE_HIDE": hide}
+        settings["PHOENIX_COLLECTOR_ENDPOINT"] = collector.url
+        here.write("docs/kiln.md", f"# The kiln of {canary}\n\nThe kiln of {canary} cools for twelve hours.\n")
+        async with (
+            here.program("worker", "--engine", "echo", settings=settings) as worker,
+            here.daemon(here.docs, settings=settings) as daemon,
+            RedisWire(redis_url, key=settings["REDIS_STREAM_KEY"]) as wire,
+        ):
+            await daemon.in_step(1)
+            await until(wire.workers)
+            final = await ask(daemon, f"How long does the kiln of {canary} cool?")
+            assert canary in final["answer"]
+            assert (await daemon.http.post("/search", json={"query": canary, "limit": 0})).status_code == 400
+            sent = await anyio.to_thread.run_sync(until_told, collector, {name for name, *_ in ANSWERED})
+            metrics = (await daemon.http.get("/metrics")).text
+            said = [daemon.program.err, daemon.program.out, worker.err, worker.out, metrics]
+        assert canary not in "".join(map(str, sent))
+        assert canary not in "".join(said)
+
+
+def until_told(collector: Collector, names: set[str]) -> list[Any]:
+    """All spans that came until there was one of each name."""
+    spans: list[Any] = []
+    while not names <= {span.name for span in spans}:
+        spans += collector.request().spans
+    return spans

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from bridge.settings import Settings, WrongSetting, load, openai_settings, worded
+from observability.redaction import HIDEABLE
 
 
 @pytest.fixture
@@ -73,6 +74,9 @@ def test_the_toml_is_that_of_the_data_folder_that_was_named(place: Path) -> None
         ({"TANDEM_EMBED_MODEL": "~/weights"}, {"embed_model": Path.home() / "weights"}),
         ({"TANDEM_EMBED_QUERY_PREFIX": "query: "}, {"embed_query_prefix": "query: ", "embed_document_prefix": None}),
         ({"TANDEM_EMBED_DOCUMENT_PREFIX": "none"}, {"embed_query_prefix": None, "embed_document_prefix": ""}),
+        ({"TANDEM_TRACE_HIDE": "all"}, {"hidden": frozenset(HIDEABLE)}),
+        ({"TANDEM_TRACE_HIDE": " Answers,questions"}, {"hidden": {"answers", "questions"}}),
+        ({}, {"hidden": frozenset()}),
         ({"port": "1", "PATH": "/bin", "TANDEM_TEST_X": "1"}, {"port": 8000}),
     ],
 )
@@ -101,6 +105,10 @@ def test_what_is_set_says_what_else_is_meant(
         ),
         ({"TANDEM_EMBED": "remote"}, "TANDEM_EMBED=remote needs REDIS_URL"),
         ({"TANDEM_ENGINE": "vllm"}, "TANDEM_ENGINE was expected to be one of extractive, openai, redis"),
+        (
+            {"TANDEM_TRACE_HIDE": "prompts"},
+            "TANDEM_TRACE_HIDE was expected to name questions, passages, answers or all, it names prompts",
+        ),
         ({"TANDEM_NO_WORKER": "wait"}, "TANDEM_NO_WORKER was expected to be one of extract, refuse"),
         ({"UVICORN_WORKERS": "2"}, "UVICORN_WORKERS is 2: one process owns the index, so 1 is the only value"),
         ({"QDRANT_URL": "box:6333"}, "QDRANT_URL was expected to be http://host:6333 or https://host"),
