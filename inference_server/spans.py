@@ -1,8 +1,10 @@
 """One span a job, in the asker's trace: what the model was given, what it said, and what that cost.
 
-OpenTelemetry's API only: without an SDK all of this is nothing.
+OpenInference's names, and OpenTelemetry's for generative AI beside them where it has one. Its API only: without an SDK
+all of this is nothing.
 """
 
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -12,14 +14,15 @@ from opentelemetry.trace import Span, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from inference_server.prompt import messages
-from wire import Final, Job
+from wire import Final, Job, Said
 
 tracer = trace.get_tracer("tandem")
 
 
 @contextmanager
-def generation(job: Job) -> Generator["Generation"]:
-    """The span `generate`, below the job's `traceparent` (W3C) where it has a valid one.
+def generation(job: Job, said: Said) -> Generator["Generation"]:
+    """The span `generate`, below the job's `traceparent` (W3C) where it has a valid one. `said`: what another worker
+    had said of it.
 
     It ends as `ended` says; a job that is dropped in the middle leaves it without a status.
     """
@@ -27,6 +30,8 @@ def generation(job: Job) -> Generator["Generation"]:
     with tracer.start_as_current_span("generate", context=parent) as span:
         if span.is_recording():
             _describe(span, job)
+            if said.text:
+                span.add_event("taken over", {"tandem.tokens": len(said.tokens), "tandem.characters": len(said.text)})
         yield Generation(span)
 
 
@@ -36,12 +41,14 @@ class Generation:
     def __init__(self, span: Span) -> None:
         self._span = span
         self._chunks: list[str] = []
+        self._began = time.perf_counter()
 
     def said(self, chunk: str) -> None:
         if not self._span.is_recording():
             return
         if not self._chunks:
             self._span.add_event("first token")
+            self._span.set_attribute("tandem.first_token_ms", round((time.perf_counter() - self._began) * 1000, 1))
         self._chunks.append(chunk)
 
     def failed(self, error: Exception) -> None:
@@ -53,11 +60,12 @@ class Generation:
         self._span.set_attribute(SpanAttributes.OUTPUT_VALUE, text)
         _set_message(self._span, f"{SpanAttributes.LLM_OUTPUT_MESSAGES}.0", "assistant", text)
         if model := final.model or final.engine:
-            self._span.set_attribute(SpanAttributes.LLM_MODEL_NAME, model)
+            self._span.set_attributes({SpanAttributes.LLM_MODEL_NAME: model, "gen_ai.response.model": model})
         if final.engine:
             self._span.set_attribute("tandem.engine", final.engine)
         if final.finish_reason:
             self._span.set_attribute(SpanAttributes.LLM_FINISH_REASON, final.finish_reason)
+            self._span.set_attribute("gen_ai.response.finish_reasons", (final.finish_reason,))
         self._count(final)
         self._span.set_status(StatusCode.ERROR if final.error else StatusCode.OK, final.error)
 
@@ -66,9 +74,12 @@ class Generation:
             return
         prompt, completion, total = final.usage.prompt_tokens, final.usage.completion_tokens, final.usage.total_tokens
         if prompt is not None:
-            self._span.set_attribute(SpanAttributes.LLM_TOKEN_COUNT_PROMPT, prompt)
+            self._span.set_attributes(
+                {SpanAttributes.LLM_TOKEN_COUNT_PROMPT: prompt, "gen_ai.usage.input_tokens": prompt}
+            )
         if completion is not None:
             self._span.set_attribute(SpanAttributes.LLM_TOKEN_COUNT_COMPLETION, completion)
+            self._span.set_attribute("gen_ai.usage.output_tokens", completion)
         if total is not None:
             self._span.set_attribute(SpanAttributes.LLM_TOKEN_COUNT_TOTAL, total)
         if (cached := final.usage.cached_tokens) is not None:
@@ -78,9 +89,14 @@ class Generation:
 def _describe(span: Span, job: Job) -> None:
     span.set_attribute(SpanAttributes.OPENINFERENCE_SPAN_KIND, OpenInferenceSpanKindValues.LLM.value)
     span.set_attribute(SpanAttributes.INPUT_VALUE, job.prompt)
-    span.set_attribute("tandem.request_id", job.request_id)
+    span.set_attributes({"gen_ai.operation.name": "chat", "tandem.request_id": job.request_id})
+    if job.metadata.created_ms:
+        # By two machines' clocks: they may differ by more than the wait.
+        waited_ms = max(0, int(time.time() * 1000) - job.metadata.created_ms)
+        span.set_attribute("tandem.queue_wait_ms", waited_ms)
     if job.metadata.session:
         span.set_attribute(SpanAttributes.SESSION_ID, job.metadata.session)
+        span.set_attribute("gen_ai.conversation.id", job.metadata.session)
     for position, message in enumerate(messages(job)):
         _set_message(span, f"{SpanAttributes.LLM_INPUT_MESSAGES}.{position}", message["role"], message["content"])
 

@@ -87,7 +87,7 @@ async def _serve(
 
 async def _answer(hold: Hold, job: Job, generate: Generate) -> Final:
     """Emits the deltas as they come and returns the final, whatever happened."""
-    with generation(job) as span:
+    with generation(job, hold.said) as span:
         try:
             final = Final(error="the engine stopped without an end: ask again", error_code="engine")
             async with generate(job, hold.said) as replies:

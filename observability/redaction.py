@@ -22,6 +22,7 @@ _KNOWN: Sequence[tuple[re.Pattern[str], frozenset[str]]] = tuple(
     for key, says in (
         (r"openinference\.span\.kind|session\.id|tool\.name|(?:input|output)\.mime_type", _NOTHING),
         (r"(?:llm|embedding|reranker)\.model_name|llm\.finish_reason|.*\.message\.role", _NOTHING),
+        (r"gen_ai\.(?:operation\.name|response\.(?:model|finish_reasons)|conversation\.id)", _NOTHING),
         (r"tandem\.(?:engine|request_id)|exception\.(?:type|escaped)", _NOTHING),
         (r"(?:retrieval|reranker)\..*\.document\.id", _NOTHING),
         (r"(?:retrieval|reranker)\..*\.document\.(?:content|metadata)", ("passages",)),

@@ -16,7 +16,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from inference_server.engines import EngineFailed
 from inference_server.engines.echo import echo
 from inference_server.worker import work
-from wire import Job, Metadata, Passage
+from inference_server.spans import generation
+from wire import Job, Metadata, Passage, Said
 from wire.memory import MemoryWire
 
 spans = InMemorySpanExporter()
@@ -34,12 +35,14 @@ async def main():
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(functools.partial(work, wire, generate, slots=1, stopped=stopped))
         for prompt, traceparent in (("why not?", "00-" + "a" * 32 + "-" + "b" * 16 + "-01"), ("fail", "garbage")):
-            metadata = Metadata(traceparent=traceparent, session="s1")
+            metadata = Metadata(traceparent=traceparent, session="s1", created_ms=1)
             async with wire.send(Job(prompt, prompt, (Passage(text="because"),), metadata=metadata)) as replies:
                 [reply async for reply in replies]
         stopped.set()
 
 anyio.run(main)
+with generation(Job("r", "go on"), Said("half of it", (5, 6, 7))):
+    pass
 for span in spans.get_finished_spans():
     print(span.to_json(indent=None))
 """
@@ -52,7 +55,7 @@ def spans() -> list[dict[str, Any]]:
 
 
 def test_a_job_is_one_span_in_the_trace_of_who_asked(spans: list[dict[str, Any]]) -> None:
-    assert [span["name"] for span in spans] == ["generate", "generate"]
+    assert [span["name"] for span in spans] == ["generate"] * 3
     assert spans[0]["context"]["trace_id"] == "0x" + "a" * 32
     assert spans[0]["parent_id"] == "0x" + "b" * 16
 
@@ -70,6 +73,25 @@ def test_a_span_shows_what_the_model_was_given_and_what_it_said(spans: list[dict
     assert (shown["llm.model_name"], shown["llm.token_count.completion"]) == ("echo", 2)
     assert spans[0]["status"] == {"status_code": "OK"}
     assert [event["name"] for event in spans[0]["events"]] == ["first token"]
+    assert shown["tandem.first_token_ms"] >= 0
+    assert shown["tandem.queue_wait_ms"] > 1e12
+
+
+def test_what_opentelemetry_has_a_name_for_stands_there_under_it_too(spans: list[dict[str, Any]]) -> None:
+    shown = {name: value for name, value in spans[0]["attributes"].items() if name.startswith("gen_ai.")}
+    assert shown == {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.conversation.id": "s1",
+        "gen_ai.response.model": "echo",
+        "gen_ai.response.finish_reasons": ["stop"],
+        "gen_ai.usage.output_tokens": 2,
+    }
+
+
+def test_a_job_that_was_taken_over_says_how_much_of_it_was_out(spans: list[dict[str, Any]]) -> None:
+    (event,) = spans[2]["events"]
+    assert (event["name"], event["attributes"]) == ("taken over", {"tandem.tokens": 3, "tandem.characters": 10})
+    assert "tandem.queue_wait_ms" not in spans[2]["attributes"]
 
 
 def test_a_failed_job_is_an_error_with_its_reason_and_an_unreadable_parent_is_none(spans: list[dict[str, Any]]) -> None:
