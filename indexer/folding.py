@@ -23,6 +23,7 @@ _ALIKE = 0.8  # of the shingles that either has: a slip in thirty words; the wor
 _AS_GOOD = 0.98  # of the best copy's score: the freshest of these leads
 _SLIP_CHARS = 6
 _COMPARED = 16  # with so many before it each is compared
+_FEW = 6  # that share a shingle: these are compared whatever their kind
 _MIX = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F), np.uint64(0x165667B19E3779F9))
 _NONE = np.uint64(2**64 - 1)
 # A sign beside a number is as good as a word.
@@ -94,16 +95,22 @@ def _likely(texts: Sequence[NDArray[np.uint32]], kind: Callable[[int], int]) -> 
     values = np.concatenate(least) if least else np.zeros(0, np.uint64)
     owners = np.repeat(np.arange(len(least)), [len(own) for own in least])
     order = np.argsort(values, kind="stable")
-    values, owners = values[order], owners[order]
+    values, owners = values[order], owners[order].tolist()
+    begins = (
+        np.flatnonzero(np.concatenate(([True], values[1:] != values[:-1]))) if len(values) else np.zeros(0, np.int64)
+    )
+    ends = np.append(begins[1:], len(values))
+    shared = ends - begins > 1
     pairs: set[tuple[int, int]] = set()
-    for run in np.split(owners, np.flatnonzero(np.diff(values)) + 1) if (values[1:] == values[:-1]).any() else ():
-        pairs.update(_pairs(run.tolist(), kind))
+    for begin, end in zip(begins[shared].tolist(), ends[shared].tolist(), strict=True):
+        pairs.update(_pairs(owners[begin:end], kind))
     return (pair for pair in sorted(pairs) if _share(shingles[pair[0]], shingles[pair[1]]) >= _ALIKE)
 
 
 def _pairs(run: Sequence[int], kind: Callable[[int], int]) -> Iterator[tuple[int, int]]:
     """Form letters share nearly all, by the thousand, and each has its own name or number: these are no pairs."""
-    if len(run) == 1:
+    if len(run) <= _FEW:
+        yield from ((at, other) for place, at in enumerate(run) for other in run[:place])
         return
     before: dict[int, deque[int]] = {}
     for at in run:
@@ -127,6 +134,8 @@ def _shingles(texts: Sequence[NDArray[np.uint32]]) -> list[NDArray[np.uint64]]:
 
 
 def _share(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> float:
+    if min(len(a), len(b)) < _ALIKE * max(len(a), len(b)):
+        return 0.0
     both = len(np.intersect1d(a, b, assume_unique=True))
     return both / (len(a) + len(b) - both)
 

@@ -6,9 +6,13 @@ from functools import lru_cache
 
 from indexer import lexical
 
-_BETWEEN_BLANKS = re.compile(r"\S+")
+_STRETCH = re.compile(r"\S+")
+_ANYTHING = re.compile(r"\S")
+_OTHER = r"[^\x00-\x7f]"
 _PARTS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|\d+")
-_UNSURE = re.compile(r"\d|.y|.ie$", re.IGNORECASE)  # 1000 is also 1,000, and dying is die
+# What a stem may have otherwise: 1000 is also 1,000, dying is die, skies is sky.
+_UNSURE = re.compile(r"\d|.y|.ie$")
+_UNSURE_THIRD = re.compile(r"..(?:[iy]|.$|$)")
 _SHORT = 40  # characters; longer ones are sentences of scripts without blanks, which do not come again
 
 
@@ -17,23 +21,23 @@ def wanted(query: str, languages: Sequence[str]) -> frozenset[int]:
     return frozenset(term for language in languages for term in _worth(list(lexical.spans(query, language))))
 
 
-def beginnings(query: str) -> re.Pattern[str] | None:
-    """What a word in plain letters holds if it is the query's or has a part that is: how one of the query's begins.
-    None where the query has other letters too."""
+def likely(query: str) -> re.Pattern[str]:
+    """What a stretch between blanks has that can hold one of the query's words or parts: how one of these begins, in
+    lower case, or another than a plain letter; or anything, where the query has such letters."""
     if not query.isascii():
-        return None
-    parts = [part for part in _PARTS.findall(query) if len(lexical.terms(part))]
-    words = {part[: 1 if _UNSURE.match(part) else 2] for part in parts}
-    return re.compile("|".join(map(re.escape, sorted(words))) or "(?!)", re.IGNORECASE)
+        return _ANYTHING
+    parts = [part.lower() for part in _PARTS.findall(query) if len(lexical.terms(part))]
+    begins = {part[: 1 if _UNSURE.match(part) else 2 if _UNSURE_THIRD.match(part) else 3] for part in parts}
+    return re.compile("|".join([*sorted(begins), _OTHER]))
 
 
 def marks(
-    text: str, terms: Collection[int], languages: Sequence[str], beginnings: re.Pattern[str] | None = None
+    text: str, terms: Collection[int], languages: Sequence[str], likely: re.Pattern[str] = _ANYTHING
 ) -> tuple[tuple[int, int], ...]:
-    """Where `terms` stand: (start, end) in characters, in order, none within another. `beginnings`: those of the query,
-    which spare most words of a text the look."""
+    """Where `terms` stand: (start, end) in characters, in order, none within another. `likely`: the query's, which
+    spares most words of a text the look."""
     joined: list[tuple[int, int]] = []
-    for start, end in sorted(set(_found(text, terms, languages, beginnings))):
+    for start, end in sorted(set(_found(text, terms, languages, likely))):
         if joined and start <= joined[-1][1]:
             joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
         else:
@@ -42,16 +46,30 @@ def marks(
 
 
 def _found(
-    text: str, terms: Collection[int], languages: Sequence[str], sparing: re.Pattern[str] | None
+    text: str, terms: Collection[int], languages: Sequence[str], likely: re.Pattern[str]
 ) -> Iterator[tuple[int, int]]:
-    for word in _BETWEEN_BLANKS.finditer(text):
-        if sparing and word[0].isascii() and not sparing.search(word[0]):
-            continue
-        at, spans = word.start(), _spans if len(word[0]) <= _SHORT else _spans.__wrapped__
+    for at, word in _stretches(text, likely):
+        spans = _spans if len(word) <= _SHORT else _spans.__wrapped__
         for language in languages:
-            for start, end, term in spans(word[0], language):
+            for start, end, term in spans(word, language):
                 if term in terms:
                     yield at + start, at + end
+
+
+def _stretches(text: str, likely: re.Pattern[str]) -> Iterator[tuple[int, str]]:
+    lower, after = text.lower(), 0
+    if len(lower) != len(text):
+        lower, likely = text, _ANYTHING
+    for found in likely.finditer(lower):
+        at = found.start()
+        if at < after:
+            continue
+        while at > after and not text[at - 1].isspace():
+            at -= 1
+        stretch = _STRETCH.match(text, at)
+        if stretch:
+            after = stretch.end()
+            yield at, stretch[0]
 
 
 @lru_cache(maxsize=8192)

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
-from indexer.completing import Passage, completed
+from indexer.completing import PASSAGE_CHARS, Passage, completed
 from indexer.hits import Hit
 from indexer.records import Candidate, ChunkRow
 
@@ -55,7 +56,15 @@ def presented(
     groups: Sequence[Group], beside: Callable[[Group], tuple[ChunkRow | None, ChunkRow | None]], explain: bool
 ) -> list[Hit]:
     """A hit for each group. `beside`: the chunks before and after it. `explain`: with what the scores are made of."""
-    return [_hit(group, completed([one.candidate.chunk for one in group], *beside(group)), explain) for group in groups]
+    return [
+        _hit(group, _passage([one.candidate.chunk for one in group], partial(beside, group)), explain)
+        for group in groups
+    ]
+
+
+def _passage(chunks: Sequence[ChunkRow], beside: Callable[[], tuple[ChunkRow | None, ChunkRow | None]]) -> Passage:
+    is_long = chunks[-1].end - chunks[0].start >= PASSAGE_CHARS
+    return completed(chunks, *((None, None) if is_long else beside()))
 
 
 def _adjoins(group: Sequence[Ranked], one: Ranked) -> bool:

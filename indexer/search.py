@@ -21,7 +21,7 @@ from indexer.folding import folded
 from indexer.fusion import FUSED
 from indexer.hits import Found, Freshness, Hit
 from indexer.laps import Laps
-from indexer.marking import beginnings, marks, wanted
+from indexer.marking import likely, marks, wanted
 from indexer.presenting import Group, Ranked, apart, merged, presented
 from indexer.ranking import LOOKED_AT, WEIGHTS, Weights, exact, ranked
 from indexer.records import ChunkRow
@@ -133,8 +133,8 @@ def _beside(catalog: Catalog, group: Group) -> tuple[ChunkRow | None, ChunkRow |
 
 
 def _marked(hits: Sequence[Hit], query: str, languages: Sequence[str]) -> list[Hit]:
-    terms, sparing = wanted(query, languages), beginnings(query)
-    return [replace(hit, marks=marks(hit.text, terms, languages, sparing)) for hit in hits]
+    terms, look_at = wanted(query, languages), likely(query)
+    return [replace(hit, marks=marks(hit.text, terms, languages, look_at)) for hit in hits]
 
 
 async def _chosen(

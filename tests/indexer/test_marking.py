@@ -2,14 +2,14 @@ import random
 
 import pytest
 
-from indexer.marking import beginnings, marks, wanted
+from indexer.marking import likely, marks, wanted
 
 ENGLISH = ("english",)
 
 
 def marked(query: str, text: str, *languages: str) -> list[str]:
     spoken = languages or ("english",)
-    return [text[start:end] for start, end in marks(text, wanted(query, spoken), spoken, beginnings(query))]
+    return [text[start:end] for start, end in marks(text, wanted(query, spoken), spoken, likely(query))]
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,7 @@ def test_the_words_that_are_spared_the_look_would_not_have_been_marked() -> None
     for _ in range(400):
         query, text = " ".join(chance.choices(words, k=3)), " ".join(chance.choices(words, k=30))
         terms = wanted(query, ENGLISH)
-        assert marks(text, terms, ENGLISH, beginnings(query)) == marks(text, terms, ENGLISH), query
-    assert beginnings("Müller") is None
-    assert marks("nothing of it", wanted("?", ENGLISH), ENGLISH, beginnings("?")) == ()
+        assert marks(text, terms, ENGLISH, likely(query)) == marks(text, terms, ENGLISH), query
+    text = "Müllers Mühle und Muller, müde"
+    assert marks(text, wanted("muller", ENGLISH), ENGLISH, likely("muller")) == ((0, 7), (18, 24))
+    assert marks("nothing of it", wanted("?", ENGLISH), ENGLISH, likely("?")) == ()
