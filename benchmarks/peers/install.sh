@@ -3,7 +3,7 @@
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=${TANDEM_BENCH_PEERS:-$HOME/.cache/tandem-bench}
-for name in ${*:-llamaindex haystack txtai chroma haiku}; do
+for name in ${*:-llamaindex haystack txtai chroma haiku mcp-server-qdrant}; do
     python=${PYTHON:-python3}
     [ "$name" != haiku ] || python=${PYTHON312:-python3.12}
     "$python" -m venv "$root/peers-$name"
