@@ -8,7 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Collection, Generator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +18,7 @@ import anyio.abc
 import httpx
 import msgspec
 
+from observability.announced import announced, announced_in
 from observability.phoenix_child import NOT_INSTALLED
 from observability.traces import PROJECT, Traces, become_global, exporting
 
@@ -25,8 +26,11 @@ logger = logging.getLogger("tandem.phoenix")
 
 PORT = 6006
 LOG = "phoenix.log"
+ENDPOINT = "endpoint"  # where it answers, while it does
 READY_S = 180.0  # 10 to 30 s are usual; a busy machine needs more, and nobody waits for it
-END_S = 5.0
+END_S = 1.0  # half of it is usual, and SQLite's log bears a kill
+STARTS = 3  # as often it is started again where it ends within an hour
+LONG_S = 3600.0
 RETENTION_DAYS = 30
 
 # What a process needs to run at all. The rest stays here: a PHOENIX_* meant for another Phoenix, and other
@@ -70,17 +74,24 @@ async def traced_by_phoenix(
 
     Leaving sends the last spans first and ends Phoenix then. Where Phoenix cannot run, `problem` says so.
     """
-    from observability.outbox import address  # loads the SDK, which a daemon without Phoenix need not have
+    from observability.collector import address  # loads httpx, which a daemon without Phoenix need not have
 
     failure: Exception | None = None
     with exporting(project=project, service=service, hide=hide) as (provider, outbox):
         become_global(provider)
 
         async def run_phoenix() -> None:
+            starts, log = 0, data / "phoenix" / LOG
             try:
-                async with phoenix(data, port, python=python) as collector:
-                    outbox.send_to(address(*collector, remedy=f"see {data / 'phoenix' / LOG} and start tandem again"))
-                    await anyio.sleep_forever()
+                while True:
+                    async with _phoenix(data, port, python, READY_S) as (collector, process):
+                        outbox.send_to(address(*collector, remedy=f"see {log} and start tandem again"))
+                        began = anyio.current_time()
+                        status = await process.wait()
+                    starts = 1 if anyio.current_time() - began > LONG_S else starts + 1
+                    if starts > STARTS:
+                        raise PhoenixUnavailable(f"Phoenix ended {starts} times, last with status {status}: see {log}")
+                    logger.warning("Phoenix ended with status %d; it is started again", status)
             except PhoenixUnavailable as error:
                 outbox.give_up(str(error))
 
@@ -107,6 +118,14 @@ async def phoenix(
     `python` is the one that has arize-phoenix. Enters when it answers, which takes 10 to 30 s and `ready_s`
     at most; raises `PhoenixUnavailable`. Leaving ends it, within END_S.
     """
+    async with _phoenix(data, port, python, ready_s) as (collector, _):
+        yield collector
+
+
+@asynccontextmanager
+async def _phoenix(
+    data: Path, port: int, python: str, ready_s: float
+) -> AsyncGenerator[tuple[Collector, anyio.abc.Process]]:
     home = data.absolute() / "phoenix"
     log = home / LOG
     runs = shutil.which(python)
@@ -136,10 +155,30 @@ async def phoenix(
                 "the key, but close it with a firewall where strangers share the network",
                 grpc_port,
             )
-        yield collector
+        with _announced(home / ENDPOINT, collector.endpoint):
+            yield collector, process
     finally:
         with anyio.CancelScope(shield=True):
             await _end(process)
+
+
+def running(data: Path) -> Collector | None:
+    """The private Phoenix of this data folder, where one runs. Raises PhoenixUnavailable for damaged secrets."""
+    home = data / "phoenix"
+    endpoint = announced_in(home / ENDPOINT)
+    return Collector(endpoint, _keys(home / "secrets.json").api_key) if endpoint else None
+
+
+@contextlib.contextmanager
+def _announced(path: Path, endpoint: str) -> Generator[None]:
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(announced(path, endpoint))
+        except OSError as error:
+            raise PhoenixUnavailable(
+                f"{path} could not be written: {error}; make room there, start tandem again"
+            ) from error
+        yield
 
 
 def _environment(home: Path, keys: Secrets, collector: Collector, grpc_port: int) -> dict[str, str]:

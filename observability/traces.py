@@ -9,6 +9,8 @@ if TYPE_CHECKING:  # the SDK and its HTTP client cost 0.3 s; a process without t
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.trace import Tracer
 
+    from observability.annotations import Annotation
+    from observability.kept import Kept
     from observability.outbox import Outbox
 
 PROJECT = "tandem"
@@ -17,15 +19,46 @@ PROJECT = "tandem"
 MOST_ATTRIBUTES = 4_096
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A job of ours, below whose `span` in `trace` others' spans may stand: `since` it was sent, `until` it had ended,
+    in nanoseconds since the epoch."""
+
+    trace: int
+    span: int
+    since: int
+    session: str | None = None
+    until: int = 0
+
+
 class Traces(Protocol):
     """How tracing fares. `problem`: one sentence with its remedy while spans do not get through, else None;
-    `dropped`: spans that will never arrive."""
+    `dropped`: spans that will never arrive; `refused`: what others told as spans and was not taken. `shown_at`: the
+    Phoenix where people look at them, else None. `annotations_problem`: why what is said of a trace goes nowhere, with
+    its remedy, else None."""
 
     @property
     def problem(self) -> str | None: ...
 
     @property
     def dropped(self) -> int: ...
+
+    @property
+    def refused(self) -> int: ...
+
+    @property
+    def shown_at(self) -> str | None: ...
+
+    @property
+    def annotations_problem(self) -> str | None: ...
+
+    def annotate(self, annotation: "Annotation") -> None:
+        """Sends what a person says of a trace, where nothing stands in its way."""
+        ...
+
+    def arrived(self, data: bytes, asked: Asked) -> None:
+        """Sends what another machine tells in OTLP of a job that was asked of it, as far as it can be believed."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +67,17 @@ class Off:
 
     problem: None = None
     dropped: int = 0
+    refused: int = 0
+    shown_at: None = None
+    annotations_problem: str = (
+        "traces are off; `tandem up --phoenix` keeps them, or PHOENIX_COLLECTOR_ENDPOINT where a Phoenix runs already"
+    )
+
+    def annotate(self, annotation: "Annotation") -> None:
+        pass
+
+    def arrived(self, data: bytes, asked: Asked) -> None:
+        pass
 
 
 @contextmanager
@@ -55,7 +99,7 @@ def tracing(
     if endpoint is None:
         yield Off()
         return
-    from observability.outbox import address
+    from observability.collector import address
 
     where = address(endpoint, api_key)
     with exporting(project=project, service=service, hide=hide) as (provider, outbox):
@@ -79,12 +123,30 @@ def tracing_apart(
     if endpoint is None:
         yield NoOpTracer()
         return
-    from observability.outbox import address
+    from observability.collector import address
 
     where = address(endpoint, api_key)
     with exporting(project=project, service=service, hide=hide) as (provider, outbox):
         outbox.send_to(where)
         yield provider.get_tracer("tandem")
+
+
+@contextmanager
+def keeping(*, service: str, hide: Collection[str] = (), alone: bool = False) -> Generator[tuple["Tracer", "Kept"]]:
+    """For a process without a collector: its spans of the traces that somebody asks for are kept for them, and no other
+    is made. `alone`: by this tracer's use only; else the provider becomes OpenTelemetry's global one."""
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import SpanLimits, TracerProvider
+
+    from observability.kept import Kept
+
+    kept = Kept(hide)
+    resource, limits = Resource({"service.name": service}), SpanLimits(max_span_attributes=MOST_ATTRIBUTES)
+    provider = TracerProvider(sampler=kept, resource=resource, span_limits=limits, shutdown_on_exit=False)
+    provider.add_span_processor(kept)
+    if not alone:
+        become_global(provider)
+    yield provider.get_tracer("tandem"), kept
 
 
 @contextmanager

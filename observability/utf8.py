@@ -8,6 +8,8 @@ from typing import Any
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.trace import Status
 
+from observability.copied import copied
+
 
 def in_utf8(span: ReadableSpan) -> ReadableSpan:
     """The span, or a copy with its lone surrogates spelled out: file names and questions can bring them."""
@@ -31,19 +33,12 @@ def _fits(span: ReadableSpan) -> bool:
 
 
 def _spelled_out(span: ReadableSpan) -> ReadableSpan:
-    return ReadableSpan(
+    return copied(
+        span,
+        _utf8(span.attributes or {}),
         name=_utf8(span.name),
-        context=span.context,
-        parent=span.parent,
-        resource=span.resource,
-        attributes=_utf8(span.attributes or {}),
         events=[Event(_utf8(event.name), _utf8(event.attributes or {}), event.timestamp) for event in span.events],
-        links=span.links,
-        kind=span.kind,
         status=Status(span.status.status_code, _utf8(span.status.description)),
-        start_time=span.start_time,
-        end_time=span.end_time,
-        instrumentation_scope=span.instrumentation_scope,
     )
 
 

@@ -35,6 +35,23 @@ def spans(endpoint: str, api_key: str, project: str = "tandem") -> list[dict[str
             cursor = {"cursor": page["next_cursor"]}
 
 
+_EVALUATED = """{getProjectByName(name: "%s") {spans(first: 1000, filterCondition: "span_kind == '%s'") {edges {node {
+    spanId
+    documentRetrievalMetrics {evaluationName ndcg precision hit}
+    spanAnnotations {name identifier label score annotatorKind}
+}}}}}"""
+
+
+def evaluated(endpoint: str, api_key: str, kind: str, project: str = "tandem") -> dict[str, dict[str, Any]]:
+    """Span id -> documentRetrievalMetrics and spanAnnotations, as Phoenix's own pages ask for them."""
+    headers = {"authorization": f"Bearer {api_key}"}
+    with httpx.Client(base_url=endpoint, headers=headers, trust_env=False, timeout=30) as client:
+        answer = client.post("/graphql", json={"query": _EVALUATED % (project, kind)}).raise_for_status().json()
+        assert "errors" not in answer, answer
+        edges = answer["data"]["getProjectByName"]["spans"]["edges"]
+        return {edge["node"]["spanId"]: edge["node"] for edge in edges}
+
+
 async def spans_once_there(
     endpoint: str, api_key: str, project: str, *names: str, timeout_s: float = 20
 ) -> list[dict[str, Any]]:

@@ -65,8 +65,8 @@ def tree(spans: Sequence[Span]) -> Tree:
 
 
 @contextmanager
-def at_collector() -> Generator[Receiver]:
-    with collecting() as collector:
+def at_collector(host: str = "127.0.0.1") -> Generator[Receiver]:
+    with collecting(host=host) as collector:
         yield Receiver(collector.url, KEY, _gathering(collector))
 
 

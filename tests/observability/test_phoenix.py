@@ -9,7 +9,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from observability.phoenix import Collector, PhoenixUnavailable, free_port, open_to_the_network, phoenix
+from observability.phoenix import Collector, PhoenixUnavailable, free_port, open_to_the_network, phoenix, running
 from tests.observability.programs import run
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the stand-ins for Python are shell scripts")
@@ -53,6 +53,25 @@ async def test_a_phoenix_that_never_answers_is_ended_and_points_to_its_log(tmp_p
     pid = int((tmp_path / "phoenix/pid").read_text())
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def that_answers(folder: Path) -> str:
+    (folder / "phoenix").mkdir()
+    (folder / "phoenix/readyz").touch()
+    return script(folder, f'exec {sys.executable} -m http.server "$PHOENIX_PORT" --bind 127.0.0.1')
+
+
+async def test_other_processes_find_a_phoenix_while_it_runs_and_no_longer(tmp_path: Path) -> None:
+    async with phoenix(tmp_path, python=that_answers(tmp_path)) as collector:
+        assert running(tmp_path) == collector
+    assert running(tmp_path) is None
+
+
+async def test_an_address_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    answers = that_answers(tmp_path)
+    (tmp_path / "phoenix/endpoint").mkdir()
+    with pytest.raises(PhoenixUnavailable, match=r"phoenix/endpoint could not be written: .*; make room there"):
+        await started(tmp_path, answers)
 
 
 @pytest.mark.slow

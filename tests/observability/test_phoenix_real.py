@@ -17,7 +17,7 @@ import pytest
 from opentelemetry import propagate
 from opentelemetry.trace import Span, Status, StatusCode, TracerProvider
 
-from observability.outbox import address
+from observability.collector import address
 from observability.phoenix import Collector, open_to_the_network, phoenix
 from observability.traces import exporting
 from tests.observability.programs import ROOT, run

@@ -11,7 +11,9 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import Status, StatusCode
 
-from observability.outbox import Outbox, address
+from observability.annotations import Annotation
+from observability.collector import address
+from observability.outbox import Outbox
 from observability.traces import exporting, tracing
 from tests.observability.collector import collecting
 from tests.observability.programs import run
@@ -192,6 +194,27 @@ def test_a_collector_that_refuses_spans_is_named_with_the_remedy_and_the_spans_a
     assert "wrong" not in problem
 
 
+@pytest.mark.parametrize(("status", "said"), [(403, "PHOENIX_API_KEY"), (500, "its own log says why")])
+def test_annotations_that_are_refused_alone_are_a_warning_until_they_get_through(
+    status: int, said: str, heard: Heard
+) -> None:
+    rating = Annotation("4bf92f3577b34da6a3ce929d0e0e4736", "rating", 1.0, "up", kind="HUMAN", place="trace")
+    with collecting() as collector, sending(collector.url) as (provider, outbox):
+        collector.to_annotations = status
+        outbox.annotate(rating)
+        outbox.annotate(rating)
+        problem = heard.next()
+        assert f"/v1/trace_annotations answered {status}" in problem and said in problem
+        assert outbox.problem == outbox.annotations_problem == problem
+        end_span(provider, "ask")
+        assert collector.span_names(1) == ["ask"]
+        collector.to_annotations = 200
+        outbox.annotate(rating)
+        outbox.close()
+        assert outbox.problem is None
+    assert (heard.warnings, outbox.dropped) == ([problem], 0)
+
+
 @pytest.mark.parametrize("answer", [200, 401, 500, 503, "nothing", "nobody"])
 def test_leaving_takes_less_than_two_seconds_whatever_the_collector_does(answer: int | str) -> None:
     with collecting(200 if answer == "nobody" else answer) as collector:  # pyright: ignore
@@ -251,6 +274,27 @@ def test_when_more_spans_wait_than_there_is_room_the_oldest_go_and_are_counted()
     assert outbox.dropped == 12
 
 
+def test_in_an_outage_the_oldest_go_and_the_latest_arrive_in_their_order(heard: Heard) -> None:
+    outbox = Outbox(room=512, every_s=SOON_S)
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(outbox)
+    with collecting(503) as collector:
+        outbox.send_to(address(collector.url))
+        for first in range(0, 640, 128):
+            end_span(provider, *map(str, range(first, first + 128)))
+            collector.request()
+        for _ in range(2):  # by the second all of them were packed
+            collector.request()
+        dropped, collector.answer = outbox.dropped, 200
+        arrived: dict[int, None] = {}
+        while 639 not in arrived:
+            arrived |= dict.fromkeys(map(int, collector.span_names(1)))
+        outbox.close()
+    assert list(arrived) == list(range(dropped, 640))
+    assert 640 - 512 <= dropped <= 640 - 256
+    assert outbox.dropped == dropped
+
+
 def test_giving_up_says_why_once_and_drops_what_waits(heard: Heard) -> None:
     with exporting(service="test") as (provider, outbox):
         end_span(provider, "one")
@@ -259,6 +303,15 @@ def test_giving_up_says_why_once_and_drops_what_waits(heard: Heard) -> None:
     assert heard.warnings == ["Phoenix is not installed"]
     assert outbox.problem == "Phoenix is not installed"
     assert outbox.dropped == 2
+
+
+def test_giving_up_a_collector_that_was_there_counts_what_was_packed_for_it_too(heard: Heard) -> None:
+    with collecting(503) as collector, sending(collector.url) as (provider, outbox):
+        end_span(provider, "one", "two")
+        collector.request()
+        outbox.give_up("Phoenix ended 3 times")
+    assert outbox.dropped == 2
+    assert outbox.problem == "Phoenix ended 3 times"
 
 
 def test_a_span_that_ends_after_leaving_is_counted_and_harms_nobody(heard: Heard) -> None:
