@@ -29,6 +29,7 @@ __all__ = [
     "QueueDown",
     "Reply",
     "Said",
+    "Told",
     "Turn",
     "Unknown",
     "Usage",
@@ -59,6 +60,16 @@ class Said:
 
     text: str = ""
     tokens: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What workers' spans tell of a job, in OTLP, as far as it was not handed out before. `ended`: the job is over;
+    `whole`: and who ended it has told what it had to tell."""
+
+    data: bytes = b""
+    ended: bool = False
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +105,10 @@ class Wire(Protocol):
         """
         ...
 
+    def listening(self, request_id: str) -> AbstractAsyncContextManager[None]:
+        """Within it a `send` of that request listens already, and has one call less to wait for."""
+        ...
+
     def resume(
         self, request_id: str, after: tuple[int, int] = ...
     ) -> AbstractAsyncContextManager[AsyncIterator[Reply]]:
@@ -104,12 +119,20 @@ class Wire(Protocol):
         """What was kept beside a job; None where nothing was, or nothing is any more."""
         ...
 
+    async def spans(self, request_id: str, trace: str) -> Told:
+        """What was told of a job in this trace, once: `SPANS_MOST` bytes of it and one more at most."""
+        ...
+
     async def cancel(self, request_id: str) -> bool:
         """Stops the job wherever it is; its readers get a final. Whether there was anything to stop."""
         ...
 
     async def workers(self) -> int:
         """How many live workers listen."""
+        ...
+
+    async def depth(self) -> int:
+        """How many jobs wait or are under way, whoever has sent them."""
         ...
 
     def attach(self, card: WorkerCard = ...) -> AbstractAsyncContextManager["Inbox"]:
@@ -128,6 +151,11 @@ class Inbox(Protocol):
         """Nothing will be taken any more: who asks for workers is told."""
         ...
 
+    async def tell(self, request_id: str, trace: str, spans: bytes) -> None:
+        """What our spans tell of a job that is out of our hands, for whoever asks `Wire.spans`; nothing tells that
+        nothing comes. More than `SPANS_MOST` bytes of one job are not kept."""
+        ...
+
     def hold(self, delivery: Delivery) -> AbstractAsyncContextManager["Hold"]:
         """Ours from here on, until another worker is given it. The body is cancelled when the job is lost, cancelled or
         too late; what the reader is owed then is said here. A job that is left unfinished is handed back."""
@@ -138,6 +166,8 @@ class Hold(Protocol):
     """One job under way."""
 
     said: Said
+    waited_s: float
+    """From the job's admission until now, by the queue's clock alone."""
     ended: Literal["lost", "cancelled", "deadline", "finished"] | None
     """Why the body was cancelled, once it was; "finished" also where nothing was left to do from the start."""
 

@@ -6,8 +6,8 @@ job that the queue itself has lost is sent again, unless a part of its answer ha
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager, suppress
-from typing import Literal
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
+from typing import Literal, TypeVar
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream
@@ -18,8 +18,9 @@ from wire.messages import Final, Job, Malformed, Reply, decode_replies, encode_j
 from wire.steps import DEADLINE_MS, Heard, Logged, Steps, Terms
 
 SILENCE_S = 1.0
-AWAY_S = 30.0  # how long a queue may be away until its answers are given up
 _PAUSE_S = 0.2
+
+T = TypeVar("T")
 
 CANCELLED = Final(error="the answer was cancelled", error_code="cancelled", seq=1)
 _LOST = Final(
@@ -70,8 +71,8 @@ async def sending(
         await steps.admit(job.request_id, data, terms)
 
     # Subscribe before the job exists: pub/sub keeps nothing for latecomers.
-    async with steps.listen(job.request_id) as heard:
-        admitted = await steps.admit(job.request_id, data, terms)
+    async with _listening(steps, job.request_id) as heard:
+        admitted = await twice(lambda: steps.admit(job.request_id, data, terms))
         if admitted.request_id == job.request_id:
             # A job that was there before may have been begun, or even answered: its log is read.
             logged = Logged(known=True) if admitted.is_new else None
@@ -87,8 +88,8 @@ async def resuming(
     steps: Steps, request_id: str, after: tuple[int, int], stream: str
 ) -> AsyncGenerator[AsyncIterator[Reply]]:
     """See `Wire.resume`."""
-    async with steps.listen(request_id) as heard:
-        if not (logged := await steps.read(request_id, after)).known:
+    async with _listening(steps, request_id) as heard:
+        if not (logged := await twice(lambda: steps.read(request_id, after))).known:
             raise Unknown(f"no answer {request_id!r} is under way or kept")
         async with aclosing(
             _replies(steps, request_id, heard, Merge(*after, resumes=True), stream, None, logged)
@@ -96,8 +97,30 @@ async def resuming(
             yield replies
 
 
+@asynccontextmanager
+async def listening(steps: Steps, request_id: str) -> AsyncGenerator[None]:
+    """See `Wire.listening`."""
+    async with _listening(steps, request_id):
+        yield
+
+
 async def cancel(steps: Steps, request_id: str) -> bool:
-    return await steps.cancel(request_id, encode_reply(CANCELLED))
+    return await twice(lambda: steps.cancel(request_id, encode_reply(CANCELLED)))
+
+
+async def twice(ask: Callable[[], Awaitable[T]]) -> T:
+    """A connection that died in silence is found out by its use: a router forgot it, the other machine lost its power,
+    this one slept. The pool then makes a new one for the next who asks. Raises QueueDown where that fails too."""
+    try:
+        return await ask()
+    except QueueDown:
+        return await ask()
+
+
+@asynccontextmanager
+async def _listening(steps: Steps, request_id: str) -> AsyncGenerator[MemoryObjectReceiveStream[Heard]]:
+    async with AsyncExitStack() as stack:
+        yield await twice(lambda: stack.enter_async_context(steps.listen(request_id)))
 
 
 async def _replies(
@@ -185,12 +208,12 @@ class _Log:
         return found
 
     async def patiently(self, ask: Callable[[], Awaitable[None]]) -> None:
-        """Raises QueueDown after `AWAY_S` of it."""
+        """Raises QueueDown once it has been away for too long."""
         since = anyio.current_time()
         while True:
             try:
                 return await ask()
             except QueueDown:
-                if anyio.current_time() - since > AWAY_S:
+                if anyio.current_time() - since > self._steps.away_s:
                     raise
             await anyio.sleep(_PAUSE_S)

@@ -11,10 +11,10 @@ import anyio
 from anyio.lowlevel import checkpoint
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from wire import NOBODY, Busy, Inbox, WorkerCard, asking
+from wire import NOBODY, Busy, Inbox, Told, WorkerCard, asking
 from wire.messages import Job, Reply
 from wire.serving import serving
-from wire.steps import KEPT_MS, Admitted, Beat, Figures, Frame, Heard, Logged, Started, Taken, Terms
+from wire.steps import KEPT_MS, SPANS_MOST, Admitted, Beat, Figures, Frame, Heard, Logged, Started, Taken, Terms
 
 _KEPT = 500  # logs of answers that have ended
 
@@ -29,6 +29,9 @@ class MemoryWire:
     def send(self, job: Job, record: bytes = b"") -> AbstractAsyncContextManager[AsyncIterator[Reply]]:
         return asking.sending(self.steps, job, "", self._depth, 0, record)
 
+    def listening(self, request_id: str) -> AbstractAsyncContextManager[None]:
+        return asking.listening(self.steps, request_id)
+
     async def record(self, request_id: str) -> bytes | None:
         return await self.steps.record(request_id)
 
@@ -37,11 +40,17 @@ class MemoryWire:
     ) -> AbstractAsyncContextManager[AsyncIterator[Reply]]:
         return asking.resuming(self.steps, request_id, after, "")
 
+    async def spans(self, request_id: str, trace: str) -> Told:
+        return await self.steps.spans(request_id, trace)
+
     async def cancel(self, request_id: str) -> bool:
         return await asking.cancel(self.steps, request_id)
 
     async def workers(self) -> int:
         return await self.steps.workers()
+
+    async def depth(self) -> int:
+        return self.steps.depth
 
     @asynccontextmanager
     async def attach(self, card: WorkerCard = NOBODY) -> AsyncGenerator[Inbox]:
@@ -65,6 +74,9 @@ class _Kept:
     owner: str | None = None
     done: float | None = None
     cancelled: bool = False
+    since: float = field(default_factory=time.monotonic)
+    spans: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    told: bool = False
     log: list[tuple[int, int, bytes]] = field(default_factory=list[tuple[int, int, bytes]])
 
 
@@ -73,6 +85,7 @@ class MemorySteps:
 
     def __init__(self, patience_s: float) -> None:
         self.attached = 0
+        self.away_s = 0.0
         self._patience_s = patience_s
         self._jobs: dict[str, _Kept] = {}
         self._waiting: deque[str] = deque()
@@ -125,6 +138,21 @@ class MemorySteps:
         kept = self._jobs.get(request_id)
         return kept.record or None if kept else None
 
+    async def spans(self, request_id: str, trace: str) -> Told:
+        kept = self._jobs.get(request_id)
+        if not kept:
+            return Told()
+        return Told(kept.spans.pop(trace, b""), bool(kept.done), kept.told)
+
+    async def tell(self, request_id: str, trace: str, spans: bytes) -> None:
+        kept = self._jobs.get(request_id)
+        if not kept:
+            return
+        told = kept.spans.get(trace, b"") + spans
+        if len(told) <= SPANS_MOST:
+            kept.spans[trace] = told
+        kept.told = bool(kept.done)
+
     async def cancel(self, request_id: str, final: bytes) -> bool:
         kept = self._jobs.get(request_id)
         if not kept or kept.done:
@@ -141,6 +169,10 @@ class MemorySteps:
     async def workers(self) -> int:
         return self.attached
 
+    @property
+    def depth(self) -> int:
+        return sum(not kept.done for kept in self._jobs.values())
+
     async def trim(self, stream: str, request_id: str) -> None: ...
 
     async def take(self, worker: str, streams: Sequence[str], slots: int, held: int) -> list[Taken]:
@@ -156,7 +188,9 @@ class MemorySteps:
             return Started("done")
         kept.epoch, kept.owner = kept.epoch + 1, worker
         frames = tuple(data for _, _, data in kept.log)
-        return Started("cancelled" if kept.cancelled else "ours", kept.epoch, kept.until - time.monotonic(), frames)
+        now = time.monotonic()
+        state = "cancelled" if kept.cancelled else "ours"
+        return Started(state, kept.epoch, kept.until - now, frames, now - kept.since)
 
     async def append(self, frames: Sequence[Frame]) -> list[bool]:
         ours: list[bool] = []

@@ -51,8 +51,9 @@ class Turn(msgspec.Struct, frozen=True):
 class Metadata(msgspec.Struct, frozen=True):
     """What travels beside the question. `deadline_ms`: how long the answer may take from its admission on, by the
     queue's own clock. `created_ms`: since the epoch. `idem`: jobs of one client with the same key are one job.
-    `traceparent` is W3C's. `task`: answer the question, rewrite it so that it stands without the turns, or
-    say a question that the passage answers; a peer that knows no such task answers."""
+    `traceparent` is W3C's. `task`: answer the question, rewrite it so that it stands without the turns, say a
+    question that the passage answers, or judge passages and `statements` (`wire.verdict`); a peer that knows no such
+    task answers. `spans`: the sender takes what a worker's spans tell of the job (`Wire.spans`)."""
 
     v: int = 1
     deadline_ms: int | None = None
@@ -65,7 +66,9 @@ class Metadata(msgspec.Struct, frozen=True):
     traceparent: str | None = None
     corpus: str | None = None
     session: str | None = None
-    task: Literal["answer", "rewrite", "question"] = "answer"
+    task: Literal["answer", "rewrite", "question", "judge"] = "answer"
+    statements: tuple[str, ...] = ()
+    spans: bool = False
 
 
 class Job(msgspec.Struct, frozen=True):

@@ -67,6 +67,7 @@ class Serving:
         self._holds: dict[str, Holding] = {}
         self._coming: set[str] = set()  # entries that were taken and are not held yet
         self._waiting: dict[str, Holding] = {}  # with something to send
+        self._given_up: dict[str, Frame] = {}  # and not known to the queue as such
         self.flushes = True
         self._touched, self._beat_now = anyio.Event(), anyio.Event()
         self._joined = False
@@ -194,10 +195,12 @@ class Serving:
             try:
                 await self._one_beat()
                 worked = anyio.current_time()
+                await self._hand_back()
             except QueueDown as error:
                 if self._holds and anyio.current_time() - worked > self._lease_s * 2 / 3:
                     logger.warning("%s; %d jobs are given up, another worker takes them", error, len(self._holds))
                     for holding in list(self._holds.values()):
+                        self._given_up[holding.request_id] = holding.frame_of(b"")
                         holding.end("lost")
 
     async def _one_beat(self) -> None:
@@ -216,6 +219,15 @@ class Serving:
         for request_id in told.lost | told.cancelled:
             if holding := self._holds.get(request_id):
                 holding.end("lost" if request_id in told.lost else "cancelled")
+
+    async def _hand_back(self) -> None:
+        """What was given up while the queue was away, where nobody has it yet: a beat of ours that was long on its way
+        may have renewed its lease."""
+        while self._given_up:
+            request_id, frame = next(iter(self._given_up.items()))
+            if request_id not in self._holds and frame.entry not in self._coming:
+                await self.steps.hand_back(self.name, frame)
+            del self._given_up[request_id]
 
     async def hear_cancels(self) -> None:
         while True:
@@ -239,6 +251,9 @@ class Serving:
                     raise
             await anyio.sleep(_PAUSE_S)
 
+    async def tell(self, request_id: str, trace: str, spans: bytes) -> None:
+        await self.patiently(lambda: self.steps.tell(request_id, trace, spans))
+
     async def leave(self) -> None:
         if self._joined:
             await self.steps.leave(self.name)
@@ -250,6 +265,7 @@ class Holding:
     def __init__(self, inbox: Serving, delivery: Delivery, started: Started) -> None:
         self._inbox, self._delivery, self._epoch = inbox, delivery, started.epoch
         self.request_id = delivery.job.request_id
+        self.waited_s = started.waited_s
         self.scope = anyio.CancelScope()
         self.ended: _Ended | None = None
         self.said, self._next = _said(started.frames)

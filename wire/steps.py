@@ -5,6 +5,7 @@
     start   epoch = a higher one than all before: who wrote under the one before is refused from here on
     append  a frame goes to the log and to who listens: refused under an old epoch, or where the one before is missing
     finish  the final, the acknowledgement and the end of the lease
+    tell    what a worker's spans tell of a job is put beside it, for the bridge to take by `spans`
     beat    the lease goes on; which jobs are another's now, and which are cancelled
     cancel  a flag and a call; a job that nobody began ends here
 
@@ -18,10 +19,11 @@ from typing import Literal, Protocol
 
 from anyio.streams.memory import MemoryObjectReceiveStream
 
-from wire import WorkerCard
+from wire import Told, WorkerCard
 
 DEADLINE_MS = 600_000  # of a job that states none
 KEPT_MS = 600_000  # a log, after its final
+SPANS_MOST = 65_536  # bytes of what is told of one job
 DEATHS = 3  # of a worker whose only job it was, until a job is given up
 
 
@@ -57,12 +59,14 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """`state`: "lost" where another has it, "done" where nothing is left to do. `frames`: what is out already."""
+    """`state`: "lost" where another has it, "done" where nothing is left to do. `frames`: what is out already.
+    `waited_s`: since its admission."""
 
     state: Literal["ours", "lost", "done", "cancelled"]
     epoch: int = 0
     left_s: float = 0.0
     frames: tuple[bytes, ...] = ()
+    waited_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +114,10 @@ Heard = bytes | None
 
 
 class Steps(Protocol):
-    """Every call may raise `QueueDown`; repeating it then does no harm."""
+    """Every call may raise `QueueDown`; repeating it then does no harm. `away_s`: how long a reader waits for a queue
+    that is away."""
+
+    away_s: float
 
     def listen(self, request_id: str) -> AbstractAsyncContextManager[MemoryObjectReceiveStream[Heard]]:
         """The frames of a request from now on: the queue has confirmed."""
@@ -126,6 +133,10 @@ class Steps(Protocol):
 
     async def record(self, request_id: str) -> bytes | None:
         """See `Wire.record`."""
+        ...
+
+    async def spans(self, request_id: str, trace: str) -> Told:
+        """See `Wire.spans`."""
         ...
 
     async def cancel(self, request_id: str, final: bytes) -> bool:
@@ -155,6 +166,10 @@ class Steps(Protocol):
         ...
 
     async def finish(self, worker: str, frame: Frame) -> bool: ...
+
+    async def tell(self, request_id: str, trace: str, spans: bytes) -> None:
+        """See `Inbox.tell`."""
+        ...
 
     async def beat(self, worker: str, held: Sequence[Frame], figures: Figures) -> Beat:
         """`held` without data."""

@@ -14,7 +14,7 @@ def test_a_job_comes_back_as_it_was_sent() -> None:
         "why?",
         (Passage("p1", "because", "/a.md", 0.5, "A > B", None, 3, 4), Passage()),
         (0.1, -2.0),
-        Metadata(deadline_ms=5, turns=(Turn("user", "a"), Turn("assistant", "b")), model="m", max_tokens=7),
+        Metadata(deadline_ms=5, turns=(Turn("user", "a"), Turn("assistant", "b")), model="m", max_tokens=7, spans=True),
     )
     assert decode_job(encode_job(job)) == job
 
@@ -75,6 +75,7 @@ def test_replies_of_older_and_newer_peers_are_understood(message: str, replies: 
         ({"context": [{"id": 7, "text": "t", "score": 1}]}, Job("r1", "why?", (Passage(text="t", score=1.0),))),
         ({"context": ["t", {"payload": {}}, 5]}, Job("r1", "why?", (Passage(text="t"), Passage(), Passage()))),
         ({"metadata": {"model": 5, "client": "c", "ip": "x"}}, Job("r1", "why?", metadata=Metadata(client="c"))),
+        ({"metadata": {"spans": "all", "client": "c"}}, Job("r1", "why?", metadata=Metadata(client="c"))),
     ],
 )
 def test_of_an_older_peers_job_what_fits_is_kept(fields: dict[str, object], job: Job) -> None:

@@ -13,7 +13,7 @@ from anyio.abc import ByteReceiveStream, ByteSendStream, ByteStream, SocketAttri
 from redis.asyncio import Redis
 
 from tests.wire.answered import answer, serve
-from wire import Delta, Final, Inbox, Job, QueueDown
+from wire import Delivery, Delta, Final, Inbox, Job, QueueDown, Unknown
 from wire.redis import RedisWire
 
 Carry = Callable[[bytes, ByteStream, ByteStream], Awaitable[None]]
@@ -138,6 +138,84 @@ async def test_the_group_is_made_again_after_the_server_was_flushed(port: int, s
             async with Redis(port=port) as redis:
                 await redis.flushall()
             assert await answer(wire, inbox) == "ok"
+
+
+async def test_connections_that_died_in_silence_are_not_taken_for_the_end_of_the_server(
+    redis_url: str, key: str
+) -> None:
+    """As behind a router that forgot them, or after the server's machine lost its power: nobody says so."""
+    living: set[ByteStream] = set()
+    dead: set[ByteStream] = set()
+
+    async def silence_the_dead(block: bytes, server: ByteStream, client: ByteStream) -> None:
+        living.add(client)
+        if client in dead:
+            await anyio.sleep_forever()
+        await server.send(block)
+
+    with fail_after(10):
+        async with (
+            network(redis_url, silence_the_dead) as url,
+            RedisWire(url, key, limit_s=0.3) as wire,
+            RedisWire(redis_url, key, patience_s=0.05) as workers_end,
+            workers_end.attach() as inbox,
+        ):
+            async with anyio.create_task_group() as tasks:  # several connections, and the one that hears
+                for _ in range(4):
+                    tasks.start_soon(wire.workers)
+            assert await answer(wire, inbox) == "ok"
+            assert len(living) >= 4
+            dead |= living
+            assert await wire.workers() == 1
+            dead |= living
+            assert await answer(wire, inbox) == "ok"
+            dead |= living
+            with pytest.raises(Unknown):
+                await wire.resume("nobody's").__aenter__()
+
+
+@pytest.mark.slow
+async def test_a_worker_that_was_cut_off_goes_on_at_once_although_its_last_beat_comes_late(
+    redis_url: str, key: str
+) -> None:
+    """What was sent into a link that is cut arrives once it is mended, and renews a lease that nobody holds."""
+    mended = anyio.Event()
+    mended.set()
+
+    async def when_mended(block: bytes, server: ByteStream, client: ByteStream) -> None:
+        await mended.wait()
+        await server.send(block)
+
+    with fail_after(10):
+        async with (
+            network(redis_url, when_mended) as url,
+            RedisWire(redis_url, key) as wire,
+            RedisWire(url, key, lease_s=3, limit_s=0.3, patience_s=0.05) as workers_end,
+            workers_end.attach() as inbox,
+            wire.send(Job(f"cut-{key}", "why?")) as replies,
+        ):
+            (delivery,) = await inbox.take(1)
+            async with inbox.hold(delivery) as hold:
+                await hold.emit(Delta("one "))
+                assert (await anext(replies)).chunk == "one "
+                mended = anyio.Event()
+                await anyio.sleep_forever()
+            assert hold.ended == "lost"
+            mended.set()
+            with fail_after(2):
+                async with inbox.hold(await taken_when_back(inbox)) as hold:
+                    assert hold.said.text == "one "
+                    await hold.emit(Delta("two"))
+                    await hold.finish(Final())
+            assert "".join([reply.chunk async for reply in replies]) == "two"
+
+
+async def taken_when_back(inbox: Inbox) -> Delivery:
+    while True:
+        with suppress(QueueDown):
+            for delivery in await inbox.take(1):
+                return delivery
+        await anyio.sleep(0.05)
 
 
 async def test_a_server_that_dies_is_waited_for_and_the_answer_goes_on(port: int, start_redis: StartRedis) -> None:

@@ -13,6 +13,7 @@ from anyio import fail_after
 from tests.wire.answered import answer, serve
 from wire import Delta, Final, Job, Metadata, QueueDown, WorkerCard
 from wire.redis import GROUP, RedisWire
+from wire.steps import SPANS_MOST
 
 
 @pytest.fixture
@@ -284,3 +285,16 @@ async def test_the_same_job_under_two_entries_is_answered_once(wire: RedisWire, 
                     await second.emit(Delta("whole"))
                     await second.finish(Final())
             assert begun.chunk + "".join([reply.chunk async for reply in replies]) == "half, whole"
+
+
+async def test_what_a_worker_tells_twice_is_kept_once_and_of_ten_megabytes_one_byte_too_many_is_read(
+    redis_url: str, key: str, redis: Any
+) -> None:
+    trace = "a" * 32
+    async with RedisWire(redis_url, key) as wire, wire.send(job := Job(uuid.uuid4().hex, "why?")):
+        for _ in range(2):  # the answer to the first call was lost
+            await wire.steps.tell(job.request_id, trace, b"spans")
+        assert (await wire.spans(job.request_id, trace)).data == b"spans"
+        await redis.hset(f"{key}:job:{job.request_id}", f"spans:{trace}", b"x" * 10_000_000)
+        assert len((await wire.spans(job.request_id, trace)).data) == SPANS_MOST + 1
+        assert (await wire.spans(job.request_id, trace)).data == b""

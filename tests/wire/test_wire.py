@@ -8,6 +8,7 @@ import anyio
 import msgspec
 import pytest
 from anyio import fail_after
+from msgspec.structs import replace
 
 from wire import (
     Busy,
@@ -21,11 +22,13 @@ from wire import (
     Passage,
     Reply,
     Said,
+    Told,
     Turn,
     Unknown,
     Wire,
     WorkerCard,
 )
+from wire.steps import SPANS_MOST
 
 DEPTH = 60  # of the wires of these tests
 
@@ -66,6 +69,18 @@ async def test_an_answer_arrives_in_order_and_ends_with_its_final(wire: Wire) ->
             answer = await read(replies)
     assert text_of(answer) == "".join(chunks)
     assert answer[-1] == Final(seq=len(answer), engine="test", epoch=answer[-1].epoch)
+
+
+async def test_the_depth_counts_jobs_that_wait_and_that_are_under_way_until_they_have_ended(wire: Wire) -> None:
+    with fail_after(5):
+        assert await wire.depth() == 0
+        async with wire.attach() as inbox, wire.send(new_job()) as replies, wire.send(new_job()):
+            assert await wire.depth() == 2
+            async with inbox.hold(await take_one(inbox)) as hold:
+                assert await wire.depth() == 2
+                await hold.finish(Final())
+            await read(replies)
+            assert await wire.depth() == 1
 
 
 async def test_words_that_come_faster_than_anybody_reads_travel_together(wire: Wire) -> None:
@@ -326,3 +341,47 @@ async def test_what_is_kept_beside_a_job_is_there_for_who_resumes_it_and_for_nob
                 assert await wire.record("a") == b"the hits"
                 assert await wire.record("b") is None
     assert await wire.record("nobody's") is None
+
+
+TRACE, OTHER = "a" * 32, "b" * 32
+
+
+async def test_what_a_worker_tells_beside_an_answer_is_handed_out_once_and_to_its_trace(wire: Wire) -> None:
+    with fail_after(5):
+        async with wire.attach() as inbox, wire.send(job := new_job()) as replies:
+            async with inbox.hold(await take_one(inbox)) as hold:
+                await inbox.tell(job.request_id, TRACE, b"handed back; ")
+                assert await wire.spans(job.request_id, OTHER) == Told()
+                await hold.finish(Final())
+            assert text_of(await read(replies)) == ""
+            assert await wire.spans(job.request_id, OTHER) == Told(ended=True)
+            await inbox.tell(job.request_id, TRACE, b"ended")
+            assert await wire.spans(job.request_id, TRACE) == Told(b"handed back; ended", ended=True, whole=True)
+            assert await wire.spans(job.request_id, TRACE) == Told(ended=True, whole=True)
+
+
+async def test_a_worker_that_tells_nothing_says_so_and_of_an_unknown_job_nothing_is_kept(wire: Wire) -> None:
+    with fail_after(5):
+        async with wire.attach() as inbox, wire.send(job := new_job()):
+            await serve(inbox, [])
+            await inbox.tell(job.request_id, TRACE, b"")
+            assert await wire.spans(job.request_id, TRACE) == Told(ended=True, whole=True)
+            await inbox.tell("nobody's", TRACE, b"lost")
+            assert await wire.spans("nobody's", TRACE) == Told()
+
+
+async def test_of_one_job_no_more_is_kept_than_there_is_room_for(wire: Wire) -> None:
+    with fail_after(5):
+        async with wire.attach() as inbox, wire.send(job := new_job()):
+            for told in (b"x" * (SPANS_MOST + 1), b"y" * SPANS_MOST, b"z"):
+                await inbox.tell(job.request_id, TRACE, told)
+            assert await wire.spans(job.request_id, TRACE) == Told(b"y" * SPANS_MOST)
+
+
+async def test_who_holds_a_job_is_told_how_long_it_waited_whatever_the_askers_clock_says(wire: Wire) -> None:
+    with fail_after(5):
+        async with wire.send(replace(new_job(), metadata=Metadata(created_ms=1))), wire.attach() as inbox:
+            delivery = await take_one(inbox)
+            assert await inbox.take(1) == []  # which takes 0.05 s
+            async with inbox.hold(delivery) as hold:
+                assert 0.04 <= hold.waited_s < 5

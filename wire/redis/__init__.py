@@ -10,11 +10,12 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Self
 
-from wire import NOBODY, Inbox, WorkerCard, asking
+from wire import NOBODY, Inbox, Told, WorkerCard, asking
 from wire.messages import Job, Malformed, Reply
 from wire.redis.dead import DeadLetters
 from wire.redis.ear import Ear
 from wire.redis.office import Office
+from wire.redis.rights import missing
 from wire.redis.server import Server
 from wire.redis.steps import GROUP, RedisSteps
 from wire.serving import serving
@@ -35,7 +36,8 @@ class RedisWire:
     `key` is the stream's; `password` is used where the URL has none; `patience_s` is how long a `take` waits for
     a first job; a worker silent for `lease_s` loses its jobs; a server silent for `limit_s` is down; `depth` and
     `quota`: how many jobs may be in the queue, and under way for one client (0: any number); `silence_s`: the longest
-    wait of a reader for an old worker's next piece; `kept_s`: how long the answers to what is sent here are kept.
+    wait of a reader for the next piece, three quarters of it for a server that is away; `kept_s`: how long the answers
+    to what is sent here are kept.
     """
 
     def __init__(
@@ -71,22 +73,35 @@ class RedisWire:
     def send(self, job: Job, record: bytes = b"") -> AbstractAsyncContextManager[AsyncIterator[Reply]]:
         return asking.sending(self.steps, job, self._stream(job.metadata.model), self._depth, self._quota, record)
 
+    def listening(self, request_id: str) -> AbstractAsyncContextManager[None]:
+        return asking.listening(self.steps, request_id)
+
     def resume(
         self, request_id: str, after: tuple[int, int] = (0, 0)
     ) -> AbstractAsyncContextManager[AsyncIterator[Reply]]:
         return asking.resuming(self.steps, request_id, after, self._key)
 
     async def record(self, request_id: str) -> bytes | None:
-        return await self.steps.record(request_id)
+        return await asking.twice(lambda: self.steps.record(request_id))
+
+    async def spans(self, request_id: str, trace: str) -> Told:
+        return await self.steps.spans(request_id, trace)
 
     async def cancel(self, request_id: str) -> bool:
         return await asking.cancel(self.steps, request_id)
 
     async def workers(self) -> int:
-        return await self.steps.workers()
+        return await asking.twice(self.steps.workers)
+
+    async def depth(self) -> int:
+        return (await self.office().figures()).depth
 
     def office(self) -> Office:
         return Office(self._server, self._key, GROUP, self._lease_s)
+
+    async def missing_rights(self) -> list[str]:
+        """The commands that a bridge needs and this user may not give. Raises QueueDown."""
+        return await missing(self._server, self._key)
 
     def dead_letters(self) -> DeadLetters:
         return DeadLetters(self._server, self._key)

@@ -57,6 +57,7 @@ class Ear:
         self._server, self._tasks = server, tasks
         self._opening = anyio.Lock()
         self._pubsub: PubSub | None = None
+        self._hearing = anyio.CancelScope()
         self._channels: dict[str, _Channel] = {}
         self._refusal: ResponseError | None = None
 
@@ -93,6 +94,8 @@ class Ear:
                         self._refusal = None
                         raise self._server.down(refusal) from refusal
         except TimeoutError as error:
+            if channel.asked:  # and no answer: that connection hears nothing any more
+                self._hearing.cancel()
             raise self._server.down(error) from error
 
     async def _unsubscribe(self, name: str) -> None:
@@ -111,18 +114,19 @@ class Ear:
                     await self._server.ask(pubsub.subscribe(*channels))
             for channel in channels.values():
                 channel.asked = True
-        except QueueDown:
-            with suppress(*_CUT):
+        except BaseException:  # who listened may have left
+            with anyio.move_on_after(self._server.limit_s, shield=True), suppress(*_CUT):
                 await pubsub.aclose()
             raise
-        self._pubsub = pubsub
-        self._tasks.start_soon(self._hear, pubsub)
+        self._pubsub, self._hearing = pubsub, anyio.CancelScope()
+        self._tasks.start_soon(self._hear, pubsub, self._hearing)
         return pubsub
 
-    async def _hear(self, pubsub: PubSub) -> None:
+    async def _hear(self, pubsub: PubSub, hearing: anyio.CancelScope) -> None:
         try:
-            while True:
-                self._dispatch(await self._next(pubsub))
+            with hearing:
+                while True:
+                    self._dispatch(await self._next(pubsub))
         except ResponseError as error:  # a channel that this user may not hear
             self._refusal = error
         except _CUT:
@@ -155,8 +159,11 @@ class Ear:
 
     async def _next(self, pubsub: PubSub) -> dict[str, Any]:
         """The next message. After a silence the server is asked for a sign of life: TCP alone would not tell."""
+        _stay(pubsub)
         message = await pubsub.get_message(timeout=SILENCE_S)
         if message is None:
+            await self._server.seek()
+            _stay(pubsub)
             await pubsub.ping()
             message = await pubsub.get_message(timeout=self._server.limit_s)
         if message is None:
@@ -174,3 +181,9 @@ class Ear:
             if channel.before:  # there was a time without, and redis-py or we have subscribed again
                 channel.tell(None)
             channel.before = True
+
+
+def _stay(pubsub: PubSub) -> None:
+    """Raises RedisTimeoutError where another server is the primary by now."""
+    if pubsub.connection and pubsub.connection.should_reconnect():
+        raise RedisTimeoutError("another server is the primary")

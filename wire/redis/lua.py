@@ -87,6 +87,24 @@ local function forget(base, group, name, at)
 end
 """
 
+# What was acknowledged and not deleted.
+_TRIM = """
+local function trim(stream, group)
+  local pending = redis.pcall('XPENDING', stream, group)
+  if pending.err then return 0 end
+  local first = pending[2]
+  if pending[1] == 0 then
+    for _, one in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
+      if one[2] == group then
+        local ms, n = string.match(one[8], '^(%d+)-(%d+)$')
+        first = ms .. '-' .. string.format('%.0f', n + 1)
+      end
+    end
+  end
+  return redis.call('XTRIM', stream, 'MINID', first)
+end
+"""
+
 # KEYS: stream, base, job. ARGV: id, data, client, idem, deadline, depth, quota, lease, ttl, how long a
 # reader waits
 ADMIT = Step(
@@ -181,6 +199,7 @@ if not deadline then
   deadline = tonumber(string.match(entry, '^(%d+)')) + tonumber(ARGV[5])
   redis.call('HSET', KEYS[3], 'deadline', whole(deadline), 'client', '')
 end
+local waited = math.max(0, now - tonumber(string.match(entry, '^(%d+)')))
 local epoch = math.max((tonumber(told[2]) or 0) + 1, now)
 local log = redis.call('XRANGE', KEYS[4], '-', '+')
 local following = 1
@@ -196,7 +215,7 @@ redis.call('PEXPIRE', KEYS[3], ttl)
 redis.call('PEXPIRE', KEYS[4], ttl)
 if (tonumber(told[2]) or 0) > 0 then count(base, 'reclaimed') end
 local cancelled = redis.call('EXISTS', base .. ':cancel:' .. id) == 1
-return {{cancelled and 'cancelled' or 'ours', whole(epoch), whole(deadline - now), log}}
+return {{cancelled and 'cancelled' or 'ours', whole(epoch), whole(deadline - now), log, whole(waited)}}
 """
 )
 
@@ -265,6 +284,26 @@ return {lost, cancelled}
 """
 )
 
+# Behind what was told before: two messages of protobuf are one. A call that is repeated tells it once. KEYS: job.
+# ARGV: field, data, most bytes
+TELL = Step("""
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+local had = redis.call('HGET', KEYS[1], ARGV[1]) or ''
+if ARGV[2] ~= '' and string.sub(had, -#ARGV[2]) ~= ARGV[2] and #had + #ARGV[2] <= tonumber(ARGV[3]) then
+  redis.call('HSET', KEYS[1], ARGV[1], had .. ARGV[2])
+end
+if redis.call('HGET', KEYS[1], 'done') then redis.call('HSET', KEYS[1], 'told', '1') end
+return 1
+""")
+
+# KEYS: job. ARGV: field, most bytes
+SPANS = Step("""
+local told = redis.call('HMGET', KEYS[1], ARGV[1], 'done', 'told')
+local data = told[1] or ''
+if data ~= '' then redis.call('HSET', KEYS[1], ARGV[1], '') end
+return {string.sub(data, 1, tonumber(ARGV[2])), told[2] and 1 or 0, told[3] and 1 or 0}
+""")
+
 # KEYS: stream, base. ARGV: group, consumer, entry, lease
 HAND_BACK = Step(
     _TOOLS
@@ -287,50 +326,17 @@ return 1
 """
 )
 
-# What lapsed becomes ours, or suspect. KEYS: stream, base. ARGV: group, consumer, lease, how many, how long an old
-# worker may be silent, final of a job given up, reason, then the streams that we serve
-RECLAIM = Step(
+# Before a worker asks for new jobs: what lapsed becomes ours, or suspect; jobs that died together are for a worker that
+# has nothing else. KEYS: base. ARGV: group, consumer, lease, how many, how long an old worker may be silent, final of
+# a job given up, reason, held, '1' where it is time to look for what lapsed, then the streams that we serve. Answers
+# {how many groups of suspects wait for us}, {0, stream, entries} of one, or {-1, stream, entries} that lapsed.
+LOOK = Step(
     _TOOLS
     + _GONE
+    + _TRIM
     + f"""
-local stream, base, group, me = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
+local base, group, me = KEYS[1], ARGV[1], ARGV[2]
 local now, lease, free = now_ms(), tonumber(ARGV[3]), tonumber(ARGV[4])
-local lapsed = redis.pcall('XPENDING', stream, group, 'IDLE', lease, '-', '+', 1000)
-if lapsed.err then return {{}} end
-local claimed, died = {{}}, {{}}
-local function claim(entry)
-  if free <= 0 then return end
-  free = free - 1
-  local got = redis.call('XCLAIM', stream, group, me, 0, entry)[1]
-  if got then claimed[#claimed + 1] = got else redis.call('XACK', stream, group, entry) end
-end
--- Of a worker that does not beat: its job has the time that it was admitted for.
-local function is_late(entry)
-  local deadline = tonumber(string.match(entry, '^(%d+)')) + tonumber(ARGV[5])
-  local kept = redis.call('XRANGE', stream, entry, entry)[1]
-  local read, job = pcall(cjson.decode, kept and kept[2][2] or '')
-  if read and type(job) == 'table' and type(job.request_id) == 'string' then
-    deadline = tonumber(redis.call('HGET', base .. ':job:' .. job.request_id, 'deadline') or deadline)
-  end
-  return now >= deadline
-end
-for _, one in ipairs(lapsed) do
-  local entry, owner = one[1], one[2]
-  local beat = tonumber(redis.call('ZSCORE', base .. ':workers', owner) or nil)
-  if owner == '{HANDED_BACK}' then
-    claim(entry)
-  elseif owner == '{SUSPECTS}' then
-    -- It waits for a worker of its own.
-  elseif not beat then
-    if is_late(entry) then claim(entry) end
-  elseif owner == me or now - beat < lease or redis.call('HEXISTS', base .. ':held:' .. owner, entry) == 0 then
-    -- Lost by a worker that lives, or never begun: nobody died of it.
-    if free > 0 then redis.call('HDEL', base .. ':held:' .. owner, entry) end
-    claim(entry)
-  else
-    died[owner] = true
-  end
-end
 local function suspect(stream, jobs, from, to)
   local names = {{stream}}
   for i = from, to do
@@ -339,67 +345,104 @@ local function suspect(stream, jobs, from, to)
   end
   if #names > 1 then redis.call('RPUSH', base .. ':suspects', cjson.encode(names)) end
 end
-for owner, _ in pairs(died) do
-  -- All that it had, of whatever stream and however long ago begun: it died of one of them.
-  local held, of, total = redis.call('HGETALL', base .. ':held:' .. owner), {{}}, 0
-  redis.call('DEL', base .. ':held:' .. owner)
-  for i = 1, #held, 2 do
-    local from = redis.call('HGET', base .. ':job:' .. held[i + 1], 'stream') or stream
-    if #redis.call('XCLAIM', from, group, '{SUSPECTS}', 0, held[i], 'JUSTID') > 0 then
-      of[from] = of[from] or {{}}
-      table.insert(of[from], {{held[i], held[i + 1]}})
-      total = total + 1
-    end
+local function reclaim(stream)
+  local lapsed = redis.pcall('XPENDING', stream, group, 'IDLE', lease, '-', '+', 1000)
+  if lapsed.err then return {{}} end
+  local claimed, died = {{}}, {{}}
+  local function claim(entry)
+    if free <= 0 then return end
+    free = free - 1
+    local got = redis.call('XCLAIM', stream, group, me, 0, entry)[1]
+    if got then claimed[#claimed + 1] = got else redis.call('XACK', stream, group, entry) end
   end
-  for from, jobs in pairs(of) do
-    table.sort(jobs, function(a, b) return a[1] < b[1] end)
-    local deaths = total == 1 and redis.call('HINCRBY', base .. ':job:' .. jobs[1][2], 'failures', 1) or 0
-    if deaths >= {DEATHS} then
-      local entry, id = jobs[1][1], jobs[1][2]
-      local kept = redis.call('XRANGE', from, entry, entry)[1]
-      bury(base, from, group, entry, kept and kept[2][2] or '', ARGV[7], id, ARGV[6], owner)
+  -- Of a worker that does not beat: its job has the time that it was admitted for.
+  local function is_late(entry)
+    local deadline = tonumber(string.match(entry, '^(%d+)')) + tonumber(ARGV[5])
+    local kept = redis.call('XRANGE', stream, entry, entry)[1]
+    local read, job = pcall(cjson.decode, kept and kept[2][2] or '')
+    if read and type(job) == 'table' and type(job.request_id) == 'string' then
+      deadline = tonumber(redis.call('HGET', base .. ':job:' .. job.request_id, 'deadline') or deadline)
+    end
+    return now >= deadline
+  end
+  for _, one in ipairs(lapsed) do
+    local entry, owner = one[1], one[2]
+    local beat = tonumber(redis.call('ZSCORE', base .. ':workers', owner) or nil)
+    if owner == '{HANDED_BACK}' then
+      claim(entry)
+    elseif owner == '{SUSPECTS}' then
+      -- It waits for a worker of its own.
+    elseif not beat then
+      if is_late(entry) then claim(entry) end
+    elseif owner == me or now - beat < lease or redis.call('HEXISTS', base .. ':held:' .. owner, entry) == 0 then
+      -- Lost by a worker that lives, or never begun: nobody died of it.
+      if free > 0 then redis.call('HDEL', base .. ':held:' .. owner, entry) end
+      claim(entry)
     else
-      local half = math.floor(#jobs / 2)
-      suspect(from, jobs, 1, half)
-      suspect(from, jobs, half + 1, #jobs)
+      died[owner] = true
     end
   end
+  for owner, _ in pairs(died) do
+    -- All that it had, of whatever stream and however long ago begun: it died of one of them.
+    local held, of, total = redis.call('HGETALL', base .. ':held:' .. owner), {{}}, 0
+    redis.call('DEL', base .. ':held:' .. owner)
+    for i = 1, #held, 2 do
+      local from = redis.call('HGET', base .. ':job:' .. held[i + 1], 'stream') or stream
+      if #redis.call('XCLAIM', from, group, '{SUSPECTS}', 0, held[i], 'JUSTID') > 0 then
+        of[from] = of[from] or {{}}
+        table.insert(of[from], {{held[i], held[i + 1]}})
+        total = total + 1
+      end
+    end
+    for from, jobs in pairs(of) do
+      table.sort(jobs, function(a, b) return a[1] < b[1] end)
+      local deaths = total == 1 and redis.call('HINCRBY', base .. ':job:' .. jobs[1][2], 'failures', 1) or 0
+      if deaths >= {DEATHS} then
+        local entry, id = jobs[1][1], jobs[1][2]
+        local kept = redis.call('XRANGE', from, entry, entry)[1]
+        bury(base, from, group, entry, kept and kept[2][2] or '', ARGV[7], id, ARGV[6], owner)
+      else
+        local half = math.floor(#jobs / 2)
+        suspect(from, jobs, 1, half)
+        suspect(from, jobs, half + 1, #jobs)
+      end
+    end
+  end
+  return claimed
 end
--- A worker that is gone leaves its name with its last job.
-for _, name in ipairs(redis.call('ZRANGEBYSCORE', base .. ':workers', '-inf', now - 3 * lease, 'LIMIT', 0, 20)) do
-  if redis.call('EXISTS', base .. ':held:' .. name) == 0 then forget(base, group, name, 8) end
+if ARGV[9] == '1' then
+  local claimed, from = {{}}, 10
+  while #claimed == 0 and from <= #ARGV do
+    trim(ARGV[from], group)  -- what old workers acknowledged for old bridges
+    claimed, from = reclaim(ARGV[from]), from + 1
+  end
+  -- A worker that is gone leaves its name with its last job.
+  for _, name in ipairs(redis.call('ZRANGEBYSCORE', base .. ':workers', '-inf', now - 3 * lease, 'LIMIT', 0, 20)) do
+    if redis.call('EXISTS', base .. ':held:' .. name) == 0 then forget(base, group, name, 10) end
+  end
+  if #claimed > 0 then return {{-1, ARGV[from - 1], claimed}} end
 end
-return claimed
-"""
-)
-
-# Jobs that died together, for a worker that has nothing else. KEYS: base. ARGV: group, consumer, held, lease, how many,
-# then the streams that we serve. Answers {how many groups wait for us}, or {0, stream, entries}.
-SUSPECT = Step(
-    _TOOLS
-    + """
-local base, group, me = KEYS[1], ARGV[1], ARGV[2]
-local serves, waiting, first = {}, 0, nil
-for i = 6, #ARGV do serves[ARGV[i]] = true end
+local serves, waiting, first = {{}}, 0, nil
+for i = 10, #ARGV do serves[ARGV[i]] = true end
 for _, one in ipairs(redis.call('LRANGE', base .. ':suspects', 0, 200)) do
   if serves[cjson.decode(one)[1]] then
     waiting = waiting + 1
     first = first or one
   end
 end
-if waiting == 0 then return {0} end
-local now, draining = now_ms(), base .. ':draining'
+if waiting == 0 then return {{0}} end
+local draining = base .. ':draining'
 redis.call('ZREMRANGEBYSCORE', draining, '-inf', now)
-if tonumber(ARGV[3]) > 0 then
+if tonumber(ARGV[8]) > 0 then
   -- Not more workers empty themselves than there is need of.
-  if not redis.call('ZSCORE', draining, me) and redis.call('ZCARD', draining) >= waiting then return {0} end
-  redis.call('ZADD', draining, now + tonumber(ARGV[4]), me)
-  return {waiting}
+  if not redis.call('ZSCORE', draining, me) and redis.call('ZCARD', draining) >= waiting then return {{0}} end
+  redis.call('ZADD', draining, now + tonumber(ARGV[3]), me)
+  return {{waiting}}
 end
 redis.call('ZREM', draining, me)
 redis.call('LREM', base .. ':suspects', 1, first)
 local names = cjson.decode(first)
-local got, rest, last = {}, {names[1]}, math.min(#names, 1 + 2 * tonumber(ARGV[5]))
+local got, rest, last = {{}}, {{names[1]}}, math.min(#names, 1 + 2 * tonumber(ARGV[4]))
 for i = last + 1, #names do rest[#rest + 1] = names[i] end
 if #rest > 1 then redis.call('RPUSH', base .. ':suspects', cjson.encode(rest)) end
 for i = 2, last, 2 do
@@ -411,7 +454,7 @@ for i = 2, last, 2 do
     redis.call('XACK', names[1], group, names[i])
   end
 end
-return {0, names[1], got}
+return {{0, names[1], got}}
 """
 )
 
@@ -424,22 +467,12 @@ return forget(KEYS[1], ARGV[1], ARGV[2], 3)
 """
 )
 
-# An old worker has ended its job: what it acknowledged and did not delete. KEYS: stream, base. ARGV: group, id
+# An old worker has ended its job: what it acknowledged and did not delete goes. KEYS: stream, base. ARGV: group, id
 TRIM = Step(
     _TOOLS
+    + _TRIM
     + """
 if redis.call('EXISTS', KEYS[2] .. ':job:' .. ARGV[2]) == 1 then settle(KEYS[2], ARGV[2], 'done') end
-local pending = redis.pcall('XPENDING', KEYS[1], ARGV[1])
-if pending.err then return 0 end
-local first = pending[2]
-if pending[1] == 0 then
-  for _, one in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
-    if one[2] == ARGV[1] then
-      local ms, n = string.match(one[8], '^(%d+)-(%d+)$')
-      first = ms .. '-' .. string.format('%.0f', n + 1)
-    end
-  end
-end
-return redis.call('XTRIM', KEYS[1], 'MINID', first)
+return trim(KEYS[1], ARGV[1])
 """
 )

@@ -6,6 +6,7 @@
 import hashlib
 import ssl
 from collections.abc import Awaitable, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import anyio
@@ -17,6 +18,8 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from wire import QueueDown
+from wire.redis.sentinel import FollowingPool, Named, NoPrimary, Primary, follow, named
+from wire.redis.trust import share
 
 # Jobs in an answer that nobody waited for would be in our name and in nobody's hands.
 TAKE_LIMIT_S = 10.0
@@ -35,16 +38,36 @@ class Step:
 class Server:
     def __init__(self, url: str, password: str | None, limit_s: float) -> None:
         self.limit_s = limit_s
-        self.redis = _client(url, password, limit_s, limit_s)
-        self.taking = _client(url, password, limit_s, TAKE_LIMIT_S)
+        self._tls = url.startswith("rediss")
+        self._sentinels: dict[str, Redis] = {}
+        self._primary: Primary | None = None
+        if several := _named(url):
+            # Half of the limit, for the server is to be called within it too.
+            self._sentinels = {
+                where: _client(one, None, limit_s / 2, limit_s / 2) for where, one in several.sentinels.items()
+            }
+            self._primary = Primary(several.name, self._sentinels)
+            url = several.server
+        self.redis = _client(url, password, limit_s, limit_s, self._primary)
+        self.taking = _client(url, password, limit_s, TAKE_LIMIT_S, self._primary)
+
+    @property
+    def where(self) -> str:
+        if self._primary:
+            return self._primary.where
         where = self.redis.connection_pool.connection_kwargs
-        self._tls = url.startswith("rediss:")
-        self.where: str = where.get("path") or f"{where.get('host', 'localhost')}:{where.get('port', 6379)}"
+        return where.get("path") or f"{where.get('host', 'localhost')}:{where.get('port', 6379)}"
 
     async def close(self) -> None:
         with anyio.move_on_after(self.limit_s, shield=True):
-            await self.redis.aclose()
-            await self.taking.aclose()
+            for client in (self.redis, self.taking, *self._sentinels.values()):
+                await client.aclose()
+
+    async def seek(self) -> None:
+        """Whether another server is the primary by now, where sentinels can tell: all connections then go there."""
+        if self._primary:
+            with suppress(NoPrimary):
+                await self._primary.find()
 
     async def ask(self, answer: Awaitable[T]) -> T:
         try:
@@ -61,9 +84,14 @@ class Server:
             raise self.down(error) from error
 
     def down(self, error: Exception | None) -> QueueDown:
+        if error and isinstance(found := error.__cause__, NoPrimary):
+            return _unfound(found, self._tls)
         match error:
             case AuthenticationError():
-                return QueueDown(f"Redis at {self.where} refused the password: set REDIS_URL or REDIS_KEY right")
+                return QueueDown(
+                    f"Redis at {self.where} refused the password: set REDIS_URL or REDIS_KEY right; where this machine "
+                    "was paired, that was taken back: pair it again (`tandem pair`)"
+                )
             case NoPermissionError():
                 return QueueDown(self._forbidden(error))
             case RedisTimeoutError() | TimeoutError():
@@ -83,10 +111,22 @@ class Server:
         )
 
 
-def _client(url: str, password: str | None, connect_limit_s: float, limit_s: float) -> Redis:
+def _named(url: str) -> Named | None:
+    try:
+        return named(url)
+    except ValueError:
+        raise ValueError(
+            "expected REDIS_URL as redis+sentinel://[user:password@]host:26379[,host:26379…]/NAME[/db], or, with TLS, "
+            "as rediss+sentinel://…/NAME[?ssl_ca_certs=FILE], NAME being what the sentinels call the primary"
+        ) from None
+
+
+def _client(
+    url: str, password: str | None, connect_limit_s: float, limit_s: float, primary: Primary | None = None
+) -> Redis:
     options: dict[str, Any] = {"password": password} if password else {}
     try:
-        pool = BlockingConnectionPool.from_url(
+        pool = (FollowingPool if primary else BlockingConnectionPool).from_url(
             url,
             max_connections=CONNECTIONS,
             timeout=10,
@@ -99,6 +139,9 @@ def _client(url: str, password: str | None, connect_limit_s: float, limit_s: flo
         )
         # An option that this kind of connection has not is told only when one is made.
         pool.connection_class(**pool.connection_kwargs)
+        share(pool)
+        if primary and isinstance(pool, FollowingPool):
+            follow(pool, primary)
     except (ValueError, TypeError, RedisError):
         # Not redis-py's words: they may quote a part of the password.
         raise ValueError(
@@ -106,6 +149,22 @@ def _client(url: str, password: str | None, connect_limit_s: float, limit_s: flo
             "rediss://[user:password@]host:port[/db][?ssl_ca_certs=FILE]"
         ) from None
     return Redis.from_pool(pool)
+
+
+def _unfound(found: NoPrimary, tls: bool) -> QueueDown:
+    match found.met:
+        case None:
+            return QueueDown(str(found))
+        case AuthenticationError() | NoPermissionError():
+            return QueueDown(
+                f"the sentinel at {found.sentinel} refused us ({found.met}): its user and password go into REDIS_URL "
+                "as ?sentinel_username=…&sentinel_password=…"
+            )
+        case RedisTimeoutError() | TimeoutError():
+            or_plain = ", and does it speak TLS" if tls else ""
+            return QueueDown(f"no sentinel answers in time: is {found.sentinel} up, and reachable{or_plain}?")
+        case _:
+            return QueueDown(f"no sentinel answers: the one at {found.sentinel} {_unreached(found.met, tls)}")
 
 
 def _unreached(error: Exception | None, tls: bool) -> str:

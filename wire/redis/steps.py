@@ -12,7 +12,7 @@ import msgspec
 from anyio.streams.memory import MemoryObjectReceiveStream
 from redis.exceptions import RedisError, ResponseError
 
-from wire import Busy, QueueDown
+from wire import Busy, QueueDown, Told
 from wire.messages import Final, encode_reply
 from wire.redis import lua
 from wire.redis.ear import Ear
@@ -21,6 +21,7 @@ from wire.steps import (
     DEADLINE_MS,
     DEATHS,
     KEPT_MS,
+    SPANS_MOST,
     Admitted,
     Beat,
     Figures,
@@ -55,6 +56,8 @@ class RedisSteps:
         reclaim_s: float = 1.0,
     ) -> None:
         self._server, self._ear, self._base = server, ear, base
+        # A reader is told what was the matter before its own patience ends.
+        self.away_s = 0.75 * silence_s
         self._lease_ms, self._silence_ms = round(lease_s * 1000), round(silence_s * 1000)
         self._patience_s, self._kept_ms = patience_s, round(kept_s * 1000)
         self._reclaim_s = min(reclaim_s, lease_s / 3)
@@ -95,27 +98,32 @@ class RedisSteps:
     async def record(self, request_id: str) -> bytes | None:
         return await self._server.ask(cast("Any", self._server.redis.hget(self._job(request_id), "hits")))
 
+    async def spans(self, request_id: str, trace: str) -> Told:
+        told = await self._server.run(lua.SPANS, (self._job(request_id),), f"spans:{trace}", SPANS_MOST + 1)
+        return Told(told[0], bool(told[1]), bool(told[2]))
+
     async def cancel(self, request_id: str, final: bytes) -> bool:
         keys = (self._base, self._job(request_id))
         return bool(await self._server.run(lua.CANCEL, keys, GROUP, request_id, final, KEPT_MS + DEADLINE_MS))
 
     async def workers(self) -> int:
         """Those that beat, and old ones that asked for a job, within two leases."""
-        redis, limit_ms = self._server.redis, 2 * self._lease_ms
+        limit_ms = 2 * self._lease_ms
         try:
-            seconds, micros = await redis.time()
-            since = seconds * 1000 + micros // 1000 - limit_ms
-            beats = cast(
-                "list[tuple[bytes, float]]", await redis.zrange(f"{self._base}:workers", 0, -1, withscores=True)
-            )
-            registered = dict(beats)
-            consumers = await redis.xinfo_consumers(self._base, GROUP)
-        except ResponseError as error:
-            if _nothing_there(error):
-                return 0
-            raise self._server.down(error) from error
+            async with self._server.redis.pipeline(transaction=False) as asked:
+                asked.time()
+                asked.zrange(f"{self._base}:workers", 0, -1, withscores=True)
+                asked.xinfo_consumers(self._base, GROUP)
+                told = await asked.execute(raise_on_error=False)
         except (RedisError, OSError) as error:
             raise self._server.down(error) from error
+        for one in told:
+            if isinstance(one, ResponseError) and _nothing_there(one):
+                return 0
+            if isinstance(one, Exception):
+                raise self._server.down(one) from one
+        (seconds, micros), beats, consumers = told
+        registered, since = dict(beats), seconds * 1000 + micros // 1000 - limit_ms
         old = [one for one in consumers if one["name"] not in registered and not one["name"].startswith(b"-")]
         return sum(beat > since for beat in registered.values()) + sum(one["idle"] < limit_ms for one in old)
 
@@ -132,25 +140,22 @@ class RedisSteps:
             if stream not in self._joined:
                 await self._join(stream, worker)
         due = anyio.current_time() - self._looked > self._reclaim_s
-        if due:
-            self._looked = anyio.current_time()
-            for stream in streams:
-                await self.trim(stream, "")  # what old workers acknowledged for old bridges
-                values = (self._lease_ms, slots, self._silence_ms, _POISON, _BURIED, *streams)
-                found = await self._run_in(lua.RECLAIM, stream, worker, *values)
-                if found:
-                    self._suspects = True  # perhaps: what lapsed makes them
-                    return _taken(stream, found)
         if due or self._suspects:
-            values = (held, self._lease_ms, slots, *streams)
-            waiting, *group = await self._server.run(lua.SUSPECT, (self._base,), GROUP, worker, *values)
-            self._suspects = bool(waiting or group)
+            waiting, *found = await self._look(worker, streams, slots, held, due)
+            self._suspects = bool(waiting or found)  # perhaps: what lapsed makes them
+            if found:
+                self._alone = waiting == 0
+                return _taken(found[0].decode(), found[1])
             if waiting:
                 return await self._nothing()
-            if group:
-                self._alone = True
-                return _taken(group[0].decode(), group[1])
         return await self._new(worker, streams, slots)
+
+    async def _look(self, worker: str, streams: Sequence[str], slots: int, held: int, due: bool) -> list[Any]:
+        """In one call: until it is answered the worker hears of no job."""
+        if due:
+            self._looked = anyio.current_time()
+        values = (self._lease_ms, slots, self._silence_ms, _POISON, _BURIED, held, "1" if due else "", *streams)
+        return await self._server.run(lua.LOOK, (self._base,), GROUP, worker, *values)
 
     async def _nothing(self) -> list[Taken]:
         await anyio.sleep(min(0.05, self._patience_s))
@@ -210,7 +215,10 @@ class RedisSteps:
         state = told[0].decode()
         if state in ("lost", "done"):
             return Started(state)
-        return Started(state, int(told[1]), int(told[2]) / 1000, _frames(told[3]))
+        return Started(state, int(told[1]), int(told[2]) / 1000, _frames(told[3]), int(told[4]) / 1000)
+
+    async def tell(self, request_id: str, trace: str, spans: bytes) -> None:
+        await self._server.run(lua.TELL, (self._job(request_id),), f"spans:{trace}", spans, SPANS_MOST)
 
     async def append(self, frames: Sequence[Frame]) -> list[bool]:
         # One call, for its cost hardly depends on how many frames it has.

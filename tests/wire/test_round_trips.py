@@ -1,0 +1,136 @@
+"""What a first word waits for over a slow link: each answer of the server's that must be there before the next call.
+
+The server's answers are held back until as many calls are under way as may be: where one of them waited for another's
+answer, there never would be.
+"""
+
+import re
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import anyio
+from anyio.abc import SocketStream
+
+from bridge.answer import Limits, Means, Route, answering
+from bridge.draft import Draft
+from bridge.service import Piece
+from indexer.hits import Found, Freshness, Hit
+from indexer.search import Looked
+from inference_server.engines.echo import echo
+from inference_server.worker import work
+from tests.conftest import free_port
+from tests.processes import until
+from wire.redis import RedisWire
+from wire.tasks import background
+
+KILN = Hit("/d/kiln.md", "file:///d/kiln.md", 1.0, "The kiln cools.", start_line=1, end_line=1)
+QUESTION = "How long does the kiln cool?"
+COMMAND = re.compile(rb"\*\d+\r\n\$\d+\r\n([A-Z]+)\r\n")
+UNAWAITED = {"HELLO", "AUTH", "CLIENT", "SELECT", "UNSUBSCRIBE"}  # a connection's beginning, an answer's end
+LEFT, HEARD = b"$11\r\nunsubscribe", b"$9\r\nsubscribe"
+
+
+@dataclass
+class Link:
+    """Between a wire and the server. `calls`: the commands of each; `held`: how many answers wait for `turn`."""
+
+    port: int
+    calls: list[tuple[str, ...]] = field(default_factory=list[tuple[str, ...]])
+    held: int = 0
+    news: anyio.Event = field(default_factory=anyio.Event)
+    gate: anyio.Event = field(default_factory=anyio.Event)
+
+    def hold(self) -> None:
+        self.calls.clear()
+        self.held, self.gate = 0, anyio.Event()
+
+    def turn(self) -> None:
+        """What is held goes on; what comes after it is held."""
+        gate = self.gate
+        self.held, self.gate = 0, anyio.Event()
+        gate.set()
+
+    async def holds(self, answers: int) -> None:
+        while self.held < answers:
+            await self.news.wait()
+
+    async def carry(self, client: SocketStream) -> None:
+        async with client, await anyio.connect_tcp("127.0.0.1", self.port) as server, anyio.create_task_group() as both:
+            both.start_soon(self._back, server, client)
+            async for data in client:
+                names = tuple(name.decode() for name in COMMAND.findall(data))
+                if not UNAWAITED & set(names):
+                    self.calls.append(names)
+                await server.send(data)
+            both.cancel_scope.cancel()
+
+    async def _back(self, server: SocketStream, client: SocketStream) -> None:
+        async for data in server:
+            if LEFT not in data or HEARD in data:
+                self.held += 1
+                self.news.set()
+                self.news = anyio.Event()
+                await self.gate.wait()
+            await client.send(data)
+
+
+@asynccontextmanager
+async def linked(redis_url: str) -> AsyncGenerator[tuple[Link, str]]:
+    """The link, open, and the server's address behind it."""
+    link, port = Link(urlsplit(redis_url).port or 6379), free_port()
+    link.gate.set()
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=port)
+    async with listener, background() as tasks:
+        tasks.start_soon(listener.serve, link.carry)
+        yield link, f"redis://127.0.0.1:{port}"
+
+
+async def answered(wire: RedisWire) -> str:
+    async def search(_: str) -> Looked:
+        return Looked(Found((KILN,), Freshness(None)), None, "", 0)
+
+    means = Means(search, [Route(wire, "here")], Limits())
+    async with answering(Draft(uuid4().hex, QUESTION), means) as parts:
+        return "".join([part.part.chunk async for part in parts if isinstance(part.part, Piece)])
+
+
+async def test_a_bridge_waits_for_two_answers_and_the_first_word_is_there(redis_url: str, key: str) -> None:
+    calls: list[tuple[str, ...]] = []
+    async with (
+        RedisWire(redis_url, key, patience_s=0.05) as near,
+        linked(redis_url) as (link, address),
+        RedisWire(address, key, limit_s=10) as far,
+        background() as tasks,
+    ):
+        tasks.start_soon(partial(work, near, echo(), slots=2, stopped=anyio.Event()))
+        with anyio.fail_after(10):
+            await until(far.workers)
+            assert await answered(far) == QUESTION  # every connection is there, and every script
+            link.hold()
+            async with anyio.create_task_group() as asking:
+                asking.start_soon(answered, far)
+                await link.holds(2)
+                assert sorted(link.calls) == [("SUBSCRIBE",), ("TIME", "ZRANGE", "XINFO")]
+                link.turn()
+                await link.holds(2)  # it is admitted; and the word is on its way
+                calls += link.calls[2:]
+                link.gate.set()
+    assert calls == [("EVALSHA",)]
+
+
+async def test_a_worker_looks_for_the_dead_in_one_call(redis_url: str, key: str) -> None:
+    streams = [key, f"{key}:llama"]
+    async with RedisWire(redis_url, key, patience_s=0.01) as near:
+        await near.steps.take("near", streams, 1, 0)  # every script is there
+    # So short a lease that it looks each time.
+    async with linked(redis_url) as (link, address), RedisWire(address, key, patience_s=0.02, lease_s=0.03) as far:
+        with anyio.fail_after(10):
+            await far.steps.take("far", streams, 1, 0)
+            link.calls.clear()
+            await far.steps.take("far", streams, 1, 0)
+    # It looks; then each stream is read without waiting, for its slots; then it waits for both.
+    assert link.calls == [("EVALSHA",)] + [("XREADGROUP",)] * 3
