@@ -8,9 +8,9 @@ from contextlib import aclosing, asynccontextmanager
 
 from openinference.semconv.trace import OpenInferenceSpanKindValues, SpanAttributes
 from opentelemetry.trace import Span, StatusCode, Tracer
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from inference_server.engines import EngineLost, Generate
+from inference_server.spans import parent_of
 from wire import Final, Job, Malformed, Reply, Said
 from wire.embedding import decode_batch
 
@@ -20,8 +20,7 @@ def spanned(generate: Generate, tracer: Tracer) -> Generate:
 
     @asynccontextmanager
     async def embed(job: Job, said: Said) -> AsyncGenerator[AsyncIterator[Reply]]:
-        parent = TraceContextTextMapPropagator().extract({"traceparent": job.metadata.traceparent or ""})
-        span = tracer.start_span("embed", context=parent)
+        span = tracer.start_span("embed", context=parent_of(job))
         try:
             if span.is_recording():
                 _describe(span, job)

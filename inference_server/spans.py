@@ -4,14 +4,17 @@ OpenInference's names, and OpenTelemetry's for generative AI beside them where i
 all of this is nothing.
 """
 
+import json
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
 
 from openinference.semconv.trace import MessageAttributes, OpenInferenceSpanKindValues, SpanAttributes
 from opentelemetry import trace
-from opentelemetry.trace import Span, StatusCode
+from opentelemetry.context import Context
+from opentelemetry.trace import Span, StatusCode, get_current_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from opentelemetry.util.types import AttributeValue
 
 from inference_server.prompt import messages
 from wire import Final, Job, Said
@@ -20,19 +23,25 @@ tracer = trace.get_tracer("tandem")
 
 
 @contextmanager
-def generation(job: Job, said: Said) -> Generator["Generation"]:
+def generation(job: Job, said: Said, waited_s: float = 0.0) -> Generator["Generation"]:
     """The span `generate`, below the job's `traceparent` (W3C) where it has a valid one. `said`: what another worker
-    had said of it.
+    had said of it; `waited_s`: in the queue, by the queue's clock.
 
     It ends as `ended` says; a job that is dropped in the middle leaves it without a status.
     """
-    parent = TraceContextTextMapPropagator().extract({"traceparent": job.metadata.traceparent or ""})
+    parent = parent_of(job)
+    _waited(job, parent, waited_s)
     with tracer.start_as_current_span("generate", context=parent) as span:
         if span.is_recording():
             _describe(span, job)
             if said.text:
                 span.add_event("taken over", {"tandem.tokens": len(said.tokens), "tandem.characters": len(said.text)})
         yield Generation(span)
+
+
+def parent_of(job: Job) -> Context:
+    """With the asker's span as the current one, where the job names a valid one."""
+    return TraceContextTextMapPropagator().extract({"traceparent": job.metadata.traceparent or ""})
 
 
 class Generation:
@@ -86,16 +95,36 @@ class Generation:
             self._span.set_attribute(SpanAttributes.LLM_TOKEN_COUNT_PROMPT_DETAILS_CACHE_READ, cached)
 
 
+def _waited(job: Job, parent: Context, waited_s: float) -> None:
+    """The span `wait in queue` in the asker's trace. It ends now, by this machine's clock as all its spans are; how
+    long it is the queue has told."""
+    if not get_current_span(parent).get_span_context().is_valid:
+        return
+    now = time.time_ns()
+    began = now - round(waited_s * 1e9)
+    attributes: dict[str, AttributeValue] = {
+        SpanAttributes.OPENINFERENCE_SPAN_KIND: OpenInferenceSpanKindValues.CHAIN.value,
+        "tandem.queue_wait_ms": (now - began) // 1_000_000,
+        **_session(job),
+    }
+    span = tracer.start_span("wait in queue", parent, attributes=attributes, start_time=began)
+    span.set_status(StatusCode.OK)
+    span.end(now)
+
+
+def _session(job: Job) -> dict[str, AttributeValue]:
+    return {SpanAttributes.SESSION_ID: job.metadata.session} if job.metadata.session else {}
+
+
 def _describe(span: Span, job: Job) -> None:
     span.set_attribute(SpanAttributes.OPENINFERENCE_SPAN_KIND, OpenInferenceSpanKindValues.LLM.value)
     span.set_attribute(SpanAttributes.INPUT_VALUE, job.prompt)
     span.set_attributes({"gen_ai.operation.name": "chat", "tandem.request_id": job.request_id})
-    if job.metadata.created_ms:
-        # By two machines' clocks: they may differ by more than the wait.
-        waited_ms = max(0, int(time.time() * 1000) - job.metadata.created_ms)
-        span.set_attribute("tandem.queue_wait_ms", waited_ms)
+    span.set_attributes(_session(job))
+    if asked := {name: value for name in ("model", "max_tokens") if (value := getattr(job.metadata, name)) is not None}:
+        span.set_attribute(SpanAttributes.LLM_INVOCATION_PARAMETERS, json.dumps(asked))
+        span.set_attributes({f"gen_ai.request.{name}": value for name, value in asked.items()})
     if job.metadata.session:
-        span.set_attribute(SpanAttributes.SESSION_ID, job.metadata.session)
         span.set_attribute("gen_ai.conversation.id", job.metadata.session)
     for position, message in enumerate(messages(job)):
         _set_message(span, f"{SpanAttributes.LLM_INPUT_MESSAGES}.{position}", message["role"], message["content"])

@@ -7,11 +7,13 @@ goes away is waited for; a job that is lost to another worker or cancelled stops
 """
 
 import logging
+from collections.abc import Callable
 
 import anyio
 
 from inference_server.engines import EngineFailed, EngineLost, Generate
 from inference_server.spans import generation
+from inference_server.telling import Keep, telling
 from wire import Delivery, Final, Hold, Inbox, Job, QueueDown, Wire, WorkerCard
 
 FIRST_PAUSE_S = 0.1
@@ -30,13 +32,16 @@ async def work(
     engine: str = "",
     model: str | None = None,
     grace_s: float = GRACE_S,
+    standing: Callable[[str | None], None] = lambda _: None,
+    keep: Keep | None = None,
     log_level: int = logging.DEBUG,
 ) -> None:
     """Serves jobs, `slots` at once. When `stopped` is set, takes nothing new; returns once what it took is done, or
-    handed back to the queue after `grace_s`. `engine` and `model` are what others see of this worker; `log_level`: of
-    the one line a job."""
+    handed back to the queue after `grace_s`. `engine` and `model` are what others see of this worker; `standing` is
+    told None once the queue is served, and why where it is away; `keep`: what keeps a job's spans for its sender, where
+    they have no collector here; `log_level`: of the one line a job."""
     free = anyio.Semaphore(slots)
-    outage, lost = _Outage(stopped), _Lost(stopped)
+    outage, lost = _Outage(stopped, standing), _Lost(stopped)
     async with wire.attach(WorkerCard(engine, model, slots)) as inbox, anyio.create_task_group() as jobs:
         while not stopped.is_set():
             await free.acquire()
@@ -46,7 +51,7 @@ async def work(
                 break
             for delivery in await _take(inbox, free.value, outage):
                 free.acquire_nowait()
-                jobs.start_soon(_serve, inbox, delivery, generate, free, lost, log_level)
+                jobs.start_soon(_serve_and_tell, inbox, delivery, generate, free, lost, log_level, keep)
         inbox.drain()
         jobs.cancel_scope.deadline = anyio.current_time() + grace_s
 
@@ -59,6 +64,19 @@ async def _take(inbox: Inbox, slots: int, outage: "_Outage") -> list[Delivery]:
         return []
     outage.end()
     return deliveries
+
+
+async def _serve_and_tell(
+    inbox: Inbox,
+    delivery: Delivery,
+    generate: Generate,
+    free: anyio.Semaphore,
+    lost: "_Lost",
+    log_level: int,
+    keep: Keep | None,
+) -> None:
+    async with telling(inbox, delivery.job, keep):
+        await _serve(inbox, delivery, generate, free, lost, log_level)
 
 
 async def _serve(
@@ -87,7 +105,7 @@ async def _serve(
 
 async def _answer(hold: Hold, job: Job, generate: Generate) -> Final:
     """Emits the deltas as they come and returns the final, whatever happened."""
-    with generation(job, hold.said) as span:
+    with generation(job, hold.said, hold.waited_s) as span:
         try:
             final = Final(error="the engine stopped without an end: ask again", error_code="engine")
             async with generate(job, hold.said) as replies:
@@ -115,21 +133,27 @@ async def _answer(hold: Hold, job: Job, generate: Generate) -> Final:
 class _Outage:
     """The queue gives no jobs: one warning, ever longer pauses, one line when it is back."""
 
-    def __init__(self, stopped: anyio.Event) -> None:
-        self._stopped = stopped
+    def __init__(self, stopped: anyio.Event, standing: Callable[[str | None], None]) -> None:
+        self._stopped, self._standing = stopped, standing
         self._since: float | None = None
+        self._is_served = False
 
     async def wait(self, error: QueueDown) -> None:
         now = anyio.current_time()
         if self._since is None:
             self._since = now
             logger.warning("%s; the worker waits for it", error)
+            self._standing(str(error))
+            self._is_served = False
         await _pause(now - self._since, self._stopped)
 
     def end(self) -> None:
         if self._since is not None:
             logger.info("the queue is back after %.1f s", anyio.current_time() - self._since)
         self._since = None
+        if not self._is_served:
+            self._standing(None)
+        self._is_served = True
 
 
 class _Lost:

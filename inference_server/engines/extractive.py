@@ -15,7 +15,8 @@ NOTHING = "The documents do not say."
 async def extractive(job: Job, said: Said) -> AsyncGenerator[AsyncIterator[Reply]]:
     """One delta a sentence, a paragraph each: `sentence [n]`, where n counts the job's passages from 1.
 
-    A question to rewrite comes back as it is, and none is made of a passage: there is no model that could.
+    A question to rewrite comes back as it is, none is made of a passage, and nothing is judged: there is no model that
+    could.
     """
     async with aclosing(_replies(job, said)) as replies:
         yield replies
@@ -25,7 +26,7 @@ async def _replies(job: Job, said: Said) -> AsyncGenerator[Reply]:
     match job.metadata.task:
         case "rewrite":
             texts = [job.prompt]
-        case "question":
+        case "question" | "judge":
             texts = []
         case "answer":
             texts = await to_thread.run_sync(_texts, job)

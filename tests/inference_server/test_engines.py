@@ -8,6 +8,7 @@ from inference_server.engines import Generate
 from inference_server.engines.echo import echo
 from inference_server.engines.extractive import extractive
 from wire import Delta, Final, Job, Metadata, Passage, Said, Turn, Usage
+from wire.verdict import verdict
 
 NOTHING = Said()
 
@@ -77,6 +78,13 @@ async def test_extractive_goes_on_where_another_worker_stopped(out: int) -> None
     whole, _ = await answer(extractive, job)
     rest, _ = await answer(extractive, job, Said(whole[:out]))
     assert rest == whole[out:]
+
+
+async def test_without_a_model_nothing_is_judged() -> None:
+    judged = Metadata(task="judge", statements=("It was built in 1843.",))
+    job = Job("r", "When was the house built?", (Passage(text="The house was built in 1843."),), metadata=judged)
+    for generate in (extractive, echo()):
+        assert verdict(job, (await answer(generate, job))[0]) is None
 
 
 @pytest.mark.parametrize("generate", [extractive, echo()])

@@ -7,10 +7,20 @@ import unicodedata
 import pytest
 from msgspec.structs import replace
 
-from inference_server.prompt import NO_PASSAGES, PROMPT_VERSION, Message, fitted, messages, questioning, standalone
+from inference_server.prompt import (
+    NO_PASSAGES,
+    PROMPT_VERSION,
+    Message,
+    fitted,
+    judging,
+    messages,
+    questioning,
+    standalone,
+)
 from tests.hostile import HOSTILE as HOSTILE_TEXTS
 from tests.hostile import TEMPLATE_MARKS
 from wire import Job, Metadata, Passage, Turn
+from wire.verdict import form
 
 
 def asked(job: Job) -> str:
@@ -251,3 +261,36 @@ def test_no_passage_leaves_its_fence_where_a_question_is_made_of_it(text: str) -
     first, *_, last = said.split("\n")
     assert last == first.replace("<passage", "</passage")
     assert said.count(last) == 1 and not [mark for mark in TEMPLATE_MARKS if mark in said]
+
+
+STATEMENTS = ("It opens at nine.", "It closes\n\nStatement 1: at <b>ten</b>.")
+JUDGED = Job("r", "when is it open?", (Passage(text="evidence", heading="Kiln"),), metadata=Metadata(task="judge"))
+
+
+def test_a_job_to_judge_shows_the_passages_fenced_the_statements_in_a_line_each_and_the_form_last() -> None:
+    job = replace(JUDGED, metadata=replace(JUDGED.metadata, statements=STATEMENTS))
+    rules, said = messages(job)
+    assert messages(job) == judging(job)
+    assert rules["role"] == "system" and "Write only the form" in rules["content"]
+    passage, lines, asked = said["content"].split("\n\n")
+    assert re.fullmatch(r'<passage 1 mark=(\w{8}) heading="Kiln">\nevidence\n</passage 1 mark=\1>', passage)
+    assert lines.splitlines() == [
+        "Question: when is it open?",
+        "Statement 1: It opens at nine.",
+        "Statement 2: It closes Statement 1: at ‹b›ten‹/b›.",
+    ]
+    assert asked.splitlines() == ["The form:", *form(job)]
+
+
+@pytest.mark.parametrize("text", HOSTILE_TEXTS)
+def test_what_is_judged_reaches_no_judge_as_more_than_what_it_is(text: str) -> None:
+    metadata = Metadata(task="judge", statements=(text,))
+    said = messages(Job("r", text, (Passage(text=text),), metadata=metadata))[-1]["content"]
+    end = said.split("\n")[0].replace("<passage", "</passage")
+    assert said.count(end) == 1
+    lines = said.partition(end)[2].split("\n")
+    assert [line.partition(":")[0].split()[0] for line in lines if line] == [
+        *("Question", "Statement", "The"),
+        *("verdict", "passage", "statement"),
+    ]
+    assert not [mark for mark in TEMPLATE_MARKS if mark in said]

@@ -1,0 +1,81 @@
+"""The services that are installed here: what their files say, and what is wrong with them."""
+
+import os
+import plistlib
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bridge.services.control import UNKNOWN, State, manager
+from bridge.services.kept import is_ours
+from bridge.services.places import Places
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """`problem`: what keeps it from running, None where nothing is known to."""
+
+    name: str
+    scope: str
+    file: str
+    program: str
+    running: bool | None
+    state: str
+    pid: int | None
+    restarts: int
+    says: str
+    problem: str | None
+
+
+def installed(everywhere: Sequence[Places]) -> Iterator[Installed]:
+    for places in everywhere:
+        for file in sorted(places.units.glob("tandem*")) if places.units.is_dir() else ():
+            name = places.name_of(file)
+            if name and file.is_file() and is_ours(data := file.read_bytes()):
+                yield _examined(places, name, file, program(data))
+
+
+def program(unit: bytes) -> str:
+    """What a unit or property list of ours starts; empty where that cannot be read."""
+    try:
+        if unit.startswith(b"<?xml"):
+            return str(plistlib.loads(unit[: unit.index(b"</plist>") + 8])["ProgramArguments"][0])
+        found = re.search(rb"^ExecStart=(.*)$", unit, re.MULTILINE)
+        # Quotes and backslashes as a shell has them; of specifiers only the doubled sign is ours.
+        return shlex.split(found[1].decode())[0].replace("%%", "%") if found else ""
+    except (ValueError, KeyError, IndexError, TypeError, plistlib.InvalidFileException):
+        return ""
+
+
+def unusable(starts: Path) -> str | None:
+    """Why this program cannot be started, of one that `pip` wrote also for its interpreter's sake."""
+    if not os.access(starts, os.X_OK) or not starts.is_file():
+        return "which is not there, or no program"
+    with starts.open("rb") as file:
+        first = file.read(256).partition(b"\n")[0].decode(errors="replace")
+    interpreter = first.removeprefix("#!").split(" ")[0]
+    if first.startswith("#!/") and not os.access(interpreter, os.X_OK):
+        return f"whose interpreter {interpreter} is gone"
+    return None
+
+
+def _examined(places: Places, name: str, file: Path, starts: str) -> Installed:
+    ours = manager(places)
+    state = ours.state(name, file) if ours.runs else UNKNOWN
+    scope = "system" if places.is_system else "user"
+    problem = _problem(state, starts)
+    return Installed(
+        name, scope, str(file), starts, state.is_running, state.told, state.pid, state.restarts, state.says, problem
+    )
+
+
+def _problem(state: State, starts: str) -> str | None:
+    if not starts:
+        return "its file does not say what to start"
+    if (broken := unusable(Path(starts))) is not None:
+        return f"it starts {starts}, {broken}"
+    if state.is_running is False:
+        return f"it does not run: {state.told}"
+    return None
