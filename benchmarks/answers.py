@@ -28,8 +28,8 @@ from typing import Any
 import anyio
 from platformdirs import user_cache_path
 
+from benchmarks.cover import words
 from benchmarks.edits import EDITS, PARAPHRASES
-from benchmarks.quality import _words
 from bridge.folder import Folder, holding
 from bridge.grounding import THRESHOLD, checked
 from bridge.support import support
@@ -210,8 +210,8 @@ def extract(folder: Path, asked: Sequence[Asked], found: dict[str, tuple[Hit, ..
 def covered(one: Asked, folder: Path, pieces: Sequence[tuple[str, str]]) -> bool:
     """As score.py's cover: the pieces of judged files hold at least 80 % of an answer's words."""
     right = (text for path, text in pieces if str(Path(path).relative_to(folder / "corpus")) in one.judged)
-    have = collections.Counter(_words("\n".join(right)))
-    wanted = [collections.Counter(_words(text)) for text in one.answers if _words(text)]
+    have = collections.Counter(words("\n".join(right)))
+    wanted = [collections.Counter(words(text)) for text in one.answers if words(text)]
     return any((want & have).total() >= 0.8 * want.total() for want in wanted)
 
 

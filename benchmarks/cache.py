@@ -131,7 +131,7 @@ async def _changes(
     counts: Counter[str] = Counter()
     changed: set[str] = set()
 
-    async def note(some: Collection[str]) -> None:
+    async def note(some: Collection[str], listing: Collection[str]) -> None:
         changed.update(some)
 
     indexer.changed = note

@@ -21,14 +21,14 @@ def load_answers(file: Path) -> Answers:
 
 def covered(judged: Judged, results: Mapping[str, Result], answers: Answers) -> list[bool]:
     """Of each question that has answers, in their order."""
-    return [_covers(texts, results[id_].passages[:5], judged.grades.get(id_, {})) for id_, texts in answers.items()]
+    return [covers(texts, results[id_].passages[:5], judged.grades.get(id_, {})) for id_, texts in answers.items()]
 
 
-def _covers(texts: Sequence[str], passages: Sequence[tuple[str, str]], grades: Mapping[str, int]) -> bool:
-    wanted = [Counter(_words(text)) for text in texts if _words(text)]
-    held = [Counter(_words(text)) for path, text in passages if grades.get(path, 0) > 0]
+def covers(texts: Sequence[str], passages: Sequence[tuple[str, str]], grades: Mapping[str, int]) -> bool:
+    wanted = [Counter(words(text)) for text in texts if words(text)]
+    held = [Counter(words(text)) for path, text in passages if grades.get(path, 0) > 0]
     return any((want & have).total() >= 0.8 * want.total() for want in wanted for have in held)
 
 
-def _words(text: str) -> list[str]:
+def words(text: str) -> list[str]:
     return [word for word in re.findall(r"\w+", text.lower()) if word not in ("a", "an", "the")]

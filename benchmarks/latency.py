@@ -54,7 +54,7 @@ async def measure(home: Path, files: int) -> None:
     more = home / "more"
     corpus.write(more, NEW_FILES, 60, seed=1)
     settings = Settings(home / "data", embedding_model="all-MiniLM-L6-v2", engine="extractive")
-    embedder = onnx.load("all-MiniLM-L6-v2", None, _models(), 1)
+    embedder = onnx.load("all-MiniLM-L6-v2", None, models(), 1)
     chunks = await fill(settings, embedder, home / "documents", paths)
     (store,) = Folder(settings.data).stores.iterdir()
     shutil.copytree(store, home / "copy")
@@ -160,7 +160,7 @@ async def _timed_async(function, query: str) -> float:
     return (time.perf_counter() - start) * 1e3
 
 
-def _models() -> Path:
+def models() -> Path:
     from platformdirs import user_cache_path
 
     return user_cache_path("tandem", appauthor=False) / "models"

@@ -6,7 +6,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -87,8 +87,27 @@ def family(pid: int) -> list[int]:
 
 
 def pss_mb(pid: int) -> float:
+    return _rollup_mb(pid, "Pss:")
+
+
+def rss_mb(pid: int) -> float:
+    """What it shares with others counts in full."""
+    return _rollup_mb(pid, "Rss:")
+
+
+def _rollup_mb(pid: int, field: str) -> float:
     try:
         rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
     except OSError:
         return 0.0  # it has ended meanwhile
-    return next((round(int(line.split()[1]) / 1024, 1) for line in rollup.splitlines() if line.startswith("Pss:")), 0.0)
+    return next((round(int(line.split()[1]) / 1024, 1) for line in rollup.splitlines() if line.startswith(field)), 0.0)
+
+
+def processor_ns(pid: int) -> dict[tuple[int, str], int]:
+    """What each thread of a process has had of the processors, by its id and name."""
+    found: dict[tuple[int, str], int] = {}
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(OSError):  # it has ended meanwhile
+            name = (thread / "comm").read_text().strip()
+            found[int(thread.name), name] = int((thread / "schedstat").read_text().split()[0])
+    return found

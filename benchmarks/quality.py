@@ -12,8 +12,8 @@ import subprocess
 import sys
 import tempfile
 import zlib
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager, closing
 from functools import partial
 from pathlib import Path
 from statistics import mean
@@ -65,29 +65,35 @@ def main() -> None:
 
 
 async def measure(folder: Path, data: Path, parts: Mapping[str, Weights], without_deictic: bool) -> None:
+    judged = _judged(folder, without_deictic)
+    answers = {id_: texts for id_, texts in load_answers(folder / "answers.jsonl").items() if id_ in judged.questions}
+    whole: tuple[list[float], list[float]] | None = None
+    async with indexed(folder / "corpus", data) as index:
+        for name, weights in parts.items():
+            results = await answer_all(judged, folder / "corpus", partial(_hits, index, weights))
+            scored = scores(judged, rankings(results))
+            covers = [float(held) for held in covered(judged, results, answers)]
+            whole = whole or (scored["nDCG@10"], covers)
+            row = {"collection": folder.name, "part": name, "questions": len(judged.grades)}
+            row |= {measure: round(mean(scored[measure]), 4) for measure in ("nDCG@10", "R@5", "R@10")}
+            row |= {"cover@5": round(mean(covers or [0]), 4), "halves": _halves(judged, results)}
+            row |= {"whole_has_more": _told(whole[0], scored["nDCG@10"]), "and_covers": _told(whole[1], covers)}
+            print(json.dumps(row), flush=True)
+
+
+@asynccontextmanager
+async def indexed(corpus: Path, data: Path) -> AsyncGenerator[Index]:
+    """The index of a folder, made or brought up to date first."""
     subprocess.run(  # noqa: ASYNC221
-        [sys.executable, "-m", "bridge.cli", "index", str(folder / "corpus"), "--data", str(data)],
+        [sys.executable, "-m", "bridge.cli", "index", str(corpus), "--data", str(data)],
         check=True,
         stdout=subprocess.DEVNULL,
     )
-    judged = _judged(folder, without_deictic)
-    answers = {id_: texts for id_, texts in load_answers(folder / "answers.jsonl").items() if id_ in judged.questions}
     embedder = onnx.load("all-MiniLM-L6-v2", None, user_cache_path("tandem", appauthor=False) / "models", 1)
     (store_folder,) = Folder(data).stores.iterdir()
-    whole: tuple[list[float], list[float]] | None = None
     with holding(Folder(data)), closing(Catalog(Folder(data).catalog)) as catalog:
         async with open_edge(store_folder, embedder.dimensions) as store:
-            index = Index(catalog, store, embedder)
-            for name, weights in parts.items():
-                results = await answer_all(judged, folder / "corpus", partial(_hits, index, weights))
-                scored = scores(judged, rankings(results))
-                covers = [float(held) for held in covered(judged, results, answers)]
-                whole = whole or (scored["nDCG@10"], covers)
-                row = {"collection": folder.name, "part": name, "questions": len(judged.grades)}
-                row |= {measure: round(mean(scored[measure]), 4) for measure in ("nDCG@10", "R@5", "R@10")}
-                row |= {"cover@5": round(mean(covers or [0]), 4), "halves": _halves(judged, results)}
-                row |= {"whole_has_more": _told(whole[0], scored["nDCG@10"]), "and_covers": _told(whole[1], covers)}
-                print(json.dumps(row), flush=True)
+            yield Index(catalog, store, embedder)
 
 
 async def _hits(index: Index, weights: Weights, question: str, _limit: int) -> Sequence[Hit]:

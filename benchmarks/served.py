@@ -1,4 +1,4 @@
-"""A real daemon over HTTP, a worker that echoes, and a redis-server between them, for as long as a benchmark runs."""
+"""Real daemons over HTTP, workers that echo, and a redis-server between them, for as long as a benchmark runs."""
 
 import os
 import shutil
@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,9 @@ import httpx
 from anyio.abc import Process
 from anyio.streams.text import TextReceiveStream
 
+from bridge.folder import Folder
+
+NONE: Mapping[str, str] = {}
 DOCUMENT = "# The kiln\n\nThe kiln cools for twelve hours.\n"
 
 
@@ -26,10 +29,38 @@ class Served:
     data: Path
     tandem: str
     daemon: Process
+    worker: Process
+    urls: tuple[str, ...]
+    daemons: tuple[Process, ...]
+    workers: tuple[Process, ...]
+    redis: Process
+
+
+@dataclass(frozen=True, slots=True)
+class Hosts:
+    """Where each part runs: the words before its command, and the address of Redis."""
+
+    laptop: Sequence[str] = ()
+    box: Sequence[str] = ()
+    queue: Sequence[str] = ()
+    address: str = "127.0.0.1"
+
+
+HERE = Hosts()
 
 
 @asynccontextmanager
-async def served(tokens_per_second: float, slots: int) -> AsyncGenerator[Served]:
+async def served(
+    tokens_per_second: float,
+    slots: int,
+    settings: Mapping[str, str] = NONE,
+    workers: int = 1,
+    daemons: int = 1,
+    worker: Sequence[str] = (),
+    on: Hosts = HERE,
+) -> AsyncGenerator[Served]:
+    """`settings`: the daemons' and the workers'. `slots` of each worker. The first daemon is `daemon`, at `url`.
+    `worker`: another module than the command, and its words."""
     tandem = str(Path(sys.executable).parent / "tandem")
     binary = shutil.which("redis-server")
     assert binary, "expected redis-server on PATH"
@@ -41,27 +72,44 @@ async def served(tokens_per_second: float, slots: int) -> AsyncGenerator[Served]
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-        environment |= {
-            "REDIS_URL": f"redis://127.0.0.1:{port}",
-            "TANDEM_NO_WORKER": "refuse",
-            "TANDEM_DATA": str(home / "data"),
-        }
-        redis = [binary, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(home), "--save", ""]
-        await _started(stack, redis, environment, home, "Ready to accept")
+        environment |= {"PYTHONPATH": str(Path(__file__).parent.parent)} if worker else {}
+        environment |= {"REDIS_URL": f"redis://{on.address}:{port}", "TANDEM_NO_WORKER": "refuse", **settings}
+        redis = [*on.queue, binary, "--port", str(port), "--bind", on.address, "--dir", str(home), "--save", ""]
+        redis += ["--protected-mode", "no"] if on.queue else []
+        server, _ = await _started(stack, redis, environment, home, "Ready to accept")
         speed = ["--tokens-per-second", str(tokens_per_second), "--slots", str(slots)]
-        await _started(stack, [tandem, "worker", "--engine", "echo", *speed], environment, home, "")
-        up = [tandem, "up", str(home / "docs"), "--port", "0"]
-        daemon, said = await _started(stack, up, environment, home, "Tandem answers at http")
-        url = said.partition("answers at ")[2].split()[0]
-        http = httpx.AsyncClient(base_url=url, timeout=90, trust_env=False, limits=httpx.Limits(max_connections=None))
+        echo = [sys.executable, "-m", *worker, *speed] if worker else [tandem, "worker", "--engine", "echo", *speed]
+        echo = [*on.box, *echo]
+        echoing = [(await _started(stack, echo, _at(environment, home / "data"), home, ""))[0] for _ in range(workers)]
+        bridges: list[Process] = []
+        urls: list[str] = []
+        for data in [home / "data", *(home / f"data{n}" for n in range(2, daemons + 1))]:
+            up = [*on.laptop, tandem, "up", str(home / "docs"), "--port", "0"]
+            daemon, said = await _started(stack, up, _at(environment, data), home, "Tandem answers at http")
+            bridges.append(daemon)
+            urls.append(said.partition("answers at ")[2].split()[0])
+            await _ready(Folder(data).http_socket, workers)
+        http = httpx.AsyncClient(
+            base_url=urls[0], timeout=90, trust_env=False, limits=httpx.Limits(max_connections=None)
+        )
         await stack.enter_async_context(http)
+        processes = (tuple(urls), tuple(bridges), tuple(echoing), server)
+        yield Served(http, urls[0], home / "data", tandem, bridges[0], echoing[0], *processes)
+
+
+def _at(environment: Mapping[str, str], data: Path) -> dict[str, str]:
+    return {"TANDEM_DATA": str(data), **environment}
+
+
+async def _ready(socket: Path, workers: int) -> None:
+    reaching = httpx.AsyncHTTPTransport(uds=str(socket))
+    async with httpx.AsyncClient(base_url="http://tandem", transport=reaching) as http:
         with anyio.fail_after(60):
             while True:
                 status = (await http.get("/status")).json()
-                if status["workers"] and status["documents"] and status["state"] == "idle":
+                if status["workers"] >= workers and status["documents"] and status["state"] == "idle":
                     break
                 await anyio.sleep(0.1)
-        yield Served(http, url, home / "data", tandem, daemon)
 
 
 async def _started(

@@ -49,7 +49,7 @@ async def measured(here: Served, streams: int, words: int) -> dict[str, object]:
         nonlocal whole, events
         await anyio.sleep(n * OVER_S / streams)
         asked = time.monotonic()
-        text, some = await _read(here.url, f"{n} {question}", lambda: firsts.append(time.monotonic() - asked), n == 0)
+        text, some = await read(here.url, f"{n} {question}", lambda: firsts.append(time.monotonic() - asked), n == 0)
         events += some
         whole += text == f"{n} {question}"
         if text.startswith("refused: "):
@@ -82,8 +82,9 @@ async def measured(here: Served, streams: int, words: int) -> dict[str, object]:
     }
 
 
-async def _read(url: str, question: str, first: Callable[[], None], stalls: bool) -> tuple[str, int]:
-    """The answer's text. By hand: an HTTP client of Python's would take more than the daemon does."""
+async def read(url: str, question: str, first: Callable[[], None], stalls: bool = False) -> tuple[str, int]:
+    """The answer's text, and in how many pieces it came; `first` hears of the first. By hand: an
+    HTTP client of Python's would take more than the daemon does."""
     host, _, port = url.removeprefix("http://").partition(":")
     reader, writer = await asyncio.open_connection(host, int(port), limit=1 << 22)
     body = json.dumps({"text": question}).encode()
