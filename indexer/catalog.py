@@ -18,7 +18,7 @@ import numpy as np
 
 from indexer.embed import Vectors
 from indexer.language import ENGLISH
-from indexer.records import COMPLETE, Candidate, ChunkRow, Generation, Known, Listed, Record, Stat, document_id
+from indexer.records import COMPLETE, Candidate, ChunkRow, Filed, Generation, Known, Listed, Record, Stat, document_id
 from indexer.schema import EVERY, held, prepare
 from indexer.store import StoreAway, StoreUnusable
 
@@ -202,13 +202,29 @@ class Catalog:
         """The documents that wait to be read again."""
         return [path for (path,) in self._rows("SELECT path FROM documents WHERE stale")]
 
+    def filed(self, path: str) -> Filed | None:
+        rows = self._rows(f"SELECT {_FILED} FROM documents WHERE path = ?", (path,))
+        return Filed(*rows[0]) if rows else None
+
+    def shelf(self, after: str, limit: int, prefix: str = "", containing: str = "") -> list[Filed]:
+        """The next `limit` documents behind a path that are indexed, by path: those that begin so and hold these
+        letters; upper and lower case of A to Z are alike there."""
+        # One lower bound: with two of them SQLite begins at the first.
+        least, begins = (prefix, ">=") if after < prefix else (after, ">")
+        query = (
+            f"SELECT {_FILED} FROM documents WHERE state = 'indexed' AND path {begins} ? AND path < ? "
+            r"AND path LIKE ? ESCAPE '\' ORDER BY path LIMIT ?"
+        )
+        values = (least, f"{prefix}\U0010ffff", f"%{_literally(containing)}%", limit)
+        return [Filed(*row) for row in self._rows(query, values)]
+
     def files(self) -> list[tuple[int, str, int]]:
         """(id, path, when it was modified in nanoseconds since the epoch) of every document."""
         return self._rows("SELECT id, path, mtime_ns FROM documents")
 
     def ending(self, name: str) -> list[tuple[int, str]]:
         """(id, path) of the documents whose path ends so; upper and lower case of A to Z are alike."""
-        end = name.lstrip("./").replace("\\", "\\\\").replace("%", r"\%").replace("_", r"\_")
+        end = _literally(name.lstrip("./"))
         return self._rows(r"SELECT id, path FROM documents WHERE path LIKE ? ESCAPE '\'", (f"%{end}",))
 
     def version(self) -> int:
@@ -238,6 +254,23 @@ class Catalog:
         """The document's chunks from ordinal `first` to `last`."""
         query = f"SELECT {_CANDIDATE} WHERE c.document = ? AND c.ordinal BETWEEN ? AND ? ORDER BY c.ordinal"
         return [_candidate(row) for row in self._rows(query, (document, first, last))]
+
+    def ordinal_at(self, document: int, kind: Literal["line", "page", "char"], number: int) -> int:
+        """The last chunk that begins at or before a line or character; the first that lies on a page, or the last
+        before it. 0 where there is none."""
+        if kind == "page":
+            query = (
+                "SELECT coalesce((SELECT min(ordinal) FROM chunks WHERE document = ?1 AND page = ?2), "
+                "(SELECT max(ordinal) FROM chunks WHERE document = ?1 AND page < ?2))"
+            )
+        else:
+            start = "start_line" if kind == "line" else "start"
+            query = f"SELECT max(ordinal) FROM chunks WHERE document = ?1 AND {start} <= ?2"
+        return self._rows(query, (document, number))[0][0] or 0
+
+    def texts(self, document: int) -> list[tuple[int, str, str | None]]:
+        """(start, text, heading) of its chunks, in reading order."""
+        return self._rows("SELECT start, text, heading FROM chunks WHERE document = ? ORDER BY ordinal", (document,))
 
     # --- vectors already paid for, by model
 
@@ -387,6 +420,7 @@ _CANDIDATE = (
     "d.id, d.path, d.sha256, d.mtime_ns, c.id, c.ordinal, c.text, c.start, c.end, c.start_line, c.end_line, c.page, "
     "c.heading, c.terms, c.vector, c.context, c.fields FROM chunks c JOIN documents d ON d.id = c.document"
 )
+_FILED = "id, path, sha256, size, mtime_ns, state, reason"
 # At or beneath a path, by comparison: LIKE has wildcards, and case of its own.
 _BENEATH = "(path = ? OR (path > ? AND path < ?))"
 
@@ -394,6 +428,11 @@ _BENEATH = "(path = ? OR (path > ? AND path < ?))"
 def _beneath(path: str) -> tuple[str, str, str]:
     bare = path.rstrip("/")
     return path, f"{bare}/", f"{bare}0"  # "0" follows "/"
+
+
+def _literally(words: str) -> str:
+    """For LIKE."""
+    return words.replace("\\", "\\\\").replace("%", r"\%").replace("_", r"\_")
 
 
 def _candidate(row: Sequence[Any]) -> Candidate:

@@ -22,6 +22,7 @@ _SENTENCE_END = re.compile(
     r"|\n\s*\n"
     r"|\n(?=[ \t]*(?:[-*+•]|\d{1,3}[.)])[ \t])"
 )
+_BLANKS = 8  # between two sentences; more are not looked for
 # A chunk's context has at most this share of its tokens.
 _CONTEXT_SHARE = 4
 
@@ -79,9 +80,11 @@ class _Rows:
     end: int
 
 
-def breaks(text: str) -> list[int]:
-    """Where sentences of a text begin, its own beginning left out; where lines do if no sentence does."""
-    return [end.end() for end in _SENTENCE_END.finditer(text)] or [end.end() for end in _LINE_END.finditer(text)]
+def breaks(text: str, start: int, end: int) -> list[int]:
+    """Where from `start` to `end`, and a little around, sentences of a text begin, its own beginning left out; where
+    lines do if no sentence of the whole text does."""
+    kind = _SENTENCE_END if _SENTENCE_END.search(text) else _LINE_END
+    return [found.end() for found in kind.finditer(text, max(0, start - _BLANKS), max(0, end + _BLANKS))]
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,15 +73,17 @@ def _between(before: ChunkRow, after: ChunkRow) -> str:
 def _end_of(text: str, room: int) -> str:
     if len(text) <= room:
         return text
-    starts = (at for at in breaks(text.rstrip()) if len(text) - at <= room)
+    first = len(text) - room
+    starts = (at for at in breaks(text.rstrip(), first, len(text)) if at >= first)
     return text[next(starts, len(text)) :]
 
 
 def _start_of(text: str, room: int) -> str:
     if len(text) <= room:
         return text
-    gap = len(text) - len(text.lstrip())
-    ends = [gap + at for at in breaks(text[gap:]) if len(text[: gap + at].rstrip()) <= room]
+    bare = text.lstrip()
+    gap = len(text) - len(bare)
+    ends = [gap + at for at in breaks(bare, 0, room - gap) if len(text[: gap + at].rstrip()) <= room]
     return text[: ends[-1]].rstrip() if ends else ""
 
 

@@ -9,6 +9,7 @@ import anyio.to_thread
 
 from indexer.points import GROUP, upsert
 from indexer.records import Generation
+from indexer.run_spans import RunSpans
 from indexer.search import Index
 
 
@@ -25,7 +26,7 @@ class Growth:
         """Chunks without their point."""
         return self.index.catalog.count_after(self.filled)
 
-    async def step(self) -> int | None:
+    async def step(self, spans: RunSpans) -> int | None:
         """Returns how many texts were embedded; none when nothing is left: from then on this one answers.
 
         Raises EmbedderAway, EmbedderUnusable, StoreAway: the next step goes on from where this one began.
@@ -36,8 +37,9 @@ class Growth:
             await self.index.store.publish()
             await anyio.to_thread.run_sync(catalog.let_answer, self.generation.id)
             return None
-        embedded, refused = await upsert(self.index, chunks)
+        embedded, refused = await upsert(self.index, chunks, spans)
         await self.index.store.flush()
+        spans.stored(len(chunks))
         for document, chunk in chunks:
             if chunk.key in refused:
                 catalog.remark(document, f"a chunk of it can be found by its words only: {refused[chunk.key]}")

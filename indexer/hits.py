@@ -9,11 +9,13 @@ class Hit:
 
     Lines count from 1 and are null where a format has none (PDF, HTML, DOCX); `page` is set for PDF only.
     `document` is what the file is known by to `GET /documents/`. `modified` is ISO 8601 in UTC; `sha256` is the file's,
-    as it was when it was indexed. `dense_score` (cosine) and `lexical_score` (BM25) are the sides' own, null where that
-    side did not find the chunk.
+    as it was when it was indexed. `dense_score` (cosine) and `lexical_score` (BM25) are the sides' own, null where the
+    embedder was away, a name or a phrase alone led to the chunk, or it has none of the words.
 
-    `also_in`: other files with this passage, or a part of it, word for word. `marks`: where in `text` the query's words
-    stand, as (start, end) in Unicode characters. `scores`: what `score` is made of, by name, where that was asked for.
+    `relevance`: 0..1, above 0.5 where the passage looks like one that holds what was asked for; unlike `score` it can
+    be compared between queries. `also_in`: other files with this passage, or a part of it, word for word. `marks`:
+    where in `text` the query's words stand, as (start, end) in Unicode characters. `scores`: what `score` is made of,
+    by name, where that was asked for. `span`: the characters of the document's parsed text that led to it.
     """
 
     path: str
@@ -28,10 +30,12 @@ class Hit:
     modified: str = ""
     dense_score: float | None = None
     lexical_score: float | None = None
+    relevance: float | None = None
     document: str = ""
     also_in: tuple[str, ...] = ()
     marks: tuple[tuple[int, int], ...] = ()
     scores: dict[str, float] | None = None
+    span: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,13 +19,15 @@ from indexer.language import ENGLISH
 
 VERSION = 4
 
-# Scripts without spaces between words, and Hangul, whose words carry their particles: cut into overlapping pairs.
+# Scripts without spaces between words. They and Hangul, whose words carry their particles, are cut into overlapping
+# pairs.
 _HAN = r"\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
 _HANGUL = r"\u1100-\u11ff\uac00-\ud7ff"
-_UNSPACED = (
+UNSPACED = (
     r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u1950-\u19df\u1a20-\u1aaf\ua9e0-\ua9ff\uaa60-\uaa7f"
-    rf"\u3040-\u312f\u31f0-\u31ff{_HAN}{_HANGUL}"
+    rf"\u3040-\u312f\u31f0-\u31ff{_HAN}"
 )
+PAIRED = UNSPACED + _HANGUL
 # Signs that say how a letter is read, which most writers leave out: stress, Hebrew and Arabic points, variants.
 _OPTIONAL_SIGNS = (
     r"\u0300-\u036f\u0483-\u0487\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u0640\u064b-\u065f"
@@ -46,9 +48,9 @@ _NUMBER = r"\d{1,3}(?:,\d{3})+(?!\d)"
 _ASCII_WORD = re.compile(rf"{_NUMBER}|\w+")
 # Khmer's and Burmese's joiner takes the next consonant into the letter.
 _LETTER = rf"\w(?:[{_MARKS}]|(?<=[\u17d2\u1039])\w)*"
-_WORD = re.compile(rf"{_NUMBER}|(?:(?=[{_UNSPACED}]){_LETTER})+|[^\W{_UNSPACED}](?:[^\W{_UNSPACED}]|[{_MARKS}])*")
+_WORD = re.compile(rf"{_NUMBER}|(?:(?=[{PAIRED}]){_LETTER})+|[^\W{PAIRED}](?:[^\W{PAIRED}]|[{_MARKS}])*")
 _LETTERS = re.compile(_LETTER)
-_UNSPACED_RUN = re.compile(rf"[{_UNSPACED}]")
+_PAIRED_RUN = re.compile(rf"[{PAIRED}]")
 _HAN_LETTER = re.compile(rf"[{_HAN}]")
 _HANGUL_LETTER = re.compile(rf"[{_HANGUL}]")
 # What normalising may make one character of: a letter with its marks, a syllable of Hangul letters.
@@ -115,7 +117,7 @@ def terms(text: str, language: str = ENGLISH) -> NDArray[np.uint32]:
     """
     found: list[int] = []
     for word in _words(text):
-        if _UNSPACED_RUN.match(word):
+        if _PAIRED_RUN.match(word):
             found.extend(zlib.crc32(part.lower().encode()) for _, part in _parts(word))
         else:
             found.extend(_terms_of(word, language))
@@ -127,7 +129,7 @@ def asked(text: str, languages: Sequence[str] = (ENGLISH,)) -> list[Word]:
     words = list[Word]()
     for word in _words(text):
         read = [[term for _, _, term in _placed(word, language)] for language in languages]
-        if _UNSPACED_RUN.match(word):
+        if _PAIRED_RUN.match(word):
             words += [Word((term,)) for term in read[0]]
         elif read[0]:
             forms, *parts = (tuple(dict.fromkeys(same)) for same in zip(*read, strict=True))
@@ -175,7 +177,7 @@ def _terms_of(word: str, language: str) -> tuple[int, ...]:
 
 def _placed(word: str, language: str) -> list[tuple[int, int, int]]:
     """(where it begins in `word`, its length, its term)."""
-    if _UNSPACED_RUN.match(word):
+    if _PAIRED_RUN.match(word):
         return [(at, len(part), zlib.crc32(part.lower().encode())) for at, part in _parts(word)]
     found = [(0, len(word), _term(_lower(word).replace(",", ""), language))]
     if "_" in word or (word.isascii() and not _PLAIN.fullmatch(word)):

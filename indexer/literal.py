@@ -3,6 +3,8 @@
 import re
 import unicodedata
 
+from indexer.lexical import PAIRED
+
 # What opens a quotation stands in none, else each that is never closed is looked for to the query's end.
 _QUOTED = re.compile(
     r'"([^"]+)"|“([^“”]+)”|„([^„“”]+)[“”]|«([^«»]+)»|»([^»«]+)«|「([^「」]+)」|『([^『』]+)』|`([^`]+)`'
@@ -14,6 +16,7 @@ _CLOSING = {"(": ")", "[": "]", "{": "}"}
 _MOST_NAMES = 8  # each is looked for among all paths
 _SPACE = re.compile(r"\s+")
 _LEAST_CHARS = 3
+_INNER = re.compile(rf"[^\W{PAIRED}]{{2}}")  # two letters between which no word ends
 
 
 def phrases(query: str) -> tuple[str, ...]:
@@ -41,15 +44,26 @@ def _name(stretch: str) -> str:
 
 
 def holds(text: str, phrases: tuple[str, ...]) -> bool:
-    """Whether all of the phrases stand in a text, whatever their case and the line breaks between their words."""
+    """Whether all of the phrases stand in a text as words, whatever their case and the line breaks between them."""
     plain = _plain(text)
-    return all(phrase in plain for phrase in phrases)
+    return all(_stands(phrase, plain) for phrase in phrases)
 
 
 def is_named(path: str, name: str) -> bool:
     """Whether a name is a path's end, whole parts of it: `answer.py` is no name of `my_answer.py`."""
     end = name.lstrip("./").casefold()
     return bool(end) and f"/{path.casefold()}".endswith(f"/{end}")
+
+
+def _stands(phrase: str, plain: str) -> bool:
+    """As words of its own: `art` does not stand in `start`, nor `max` in `max_size`."""
+    at = plain.find(phrase)
+    while at >= 0:
+        after = at + len(phrase)
+        if not _INNER.match(plain[max(0, at - 1) : at + 1]) and not _INNER.match(plain[after - 1 : after + 1]):
+            return True
+        at = plain.find(phrase, at + 1)
+    return False
 
 
 def _plain(text: str) -> str:

@@ -18,6 +18,7 @@ from typing import TypeVar
 import anyio
 import anyio.to_thread
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from opentelemetry.trace import Tracer
 
 from indexer import heap
 from indexer.embed import EmbedderAway, EmbedderUnusable, Resting
@@ -32,6 +33,7 @@ from indexer.run import (
     FileRead,
     Run,
     Tally,
+    came_or_went,
     count,
     not_in,
     recorded,
@@ -39,9 +41,11 @@ from indexer.run import (
     since,
     spelt_out,
     stat_of,
+    told,
     touched,
     with_refusals,
 )
+from indexer.run_spans import TRACER, RunSpans
 from indexer.sandbox import NoReader
 from indexer.scan import Seen, look, scan
 from indexer.search import Index
@@ -75,8 +79,17 @@ class Interrupted(Exception):
 class Indexer:
     """One at a time brings the index in step with the folders. `read` gives one file's reading, see `sandbox`."""
 
-    def __init__(self, index: Index, read: Read, excluded: Path | None = None, growth: Growth | None = None) -> None:
+    def __init__(
+        self,
+        index: Index,
+        read: Read,
+        excluded: Path | None = None,
+        growth: Growth | None = None,
+        tracer: Tracer = TRACER,
+    ) -> None:
         self.index, self.growth = index, growth
+        self._tracer = tracer
+        self._growing: RunSpans | None = None  # of the growth under way, between two of its steps
         self._catalog = index.catalog
         self.read_file = read
         self._excluded = str(excluded) if excluded else None
@@ -89,7 +102,8 @@ class Indexer:
         self.waiting: set[str] = set()  # seen by the last run, and not recorded yet
         self.unsure = False  # deletions are held back for want of what the last run did not look at
         self._under_way = anyio.CancelScope()
-        self.changed: Callable[[Collection[str]], Awaitable[object]] | None = None  # called with what is not as it was
+        # Called with the documents that are not as they were, and with those of them that came or went.
+        self.changed: Callable[[Collection[str], Collection[str]], Awaitable[object]] | None = None
 
     @property
     def pending(self) -> int:
@@ -121,12 +135,14 @@ class Indexer:
     async def _summary(self, paths: Collection[str] | None, accept_deletions: bool) -> Summary:
         began, now = time.monotonic(), datetime.now(UTC)
         self.progress, self._roused = Progress(), True
-        try:
-            tally = await self._run(paths, accept_deletions)
-        finally:
-            self.progress = None
-        await _in_thread(self._catalog.set_meta, "as_of", now.isoformat(timespec="seconds"))
-        return Summary(
+        spans = RunSpans("index", self._tracer, files=True)
+        with spans.unbroken():
+            try:
+                tally = await self._run(paths, accept_deletions, spans)
+            finally:
+                self.progress = None
+            await _in_thread(self._catalog.set_meta, "as_of", now.isoformat(timespec="seconds"))
+        summary = Summary(
             added=tally.added - tally.moved,
             changed=tally.changed,
             moved=tally.moved,
@@ -137,13 +153,15 @@ class Indexer:
             pending=len(self.restless),
             seconds=round(time.monotonic() - began, 3),
         )
+        spans.done(summary)
+        return summary
 
     async def forget(self, path: str) -> int:
         """Takes a root, or something within one, out of the index, and all that derives from it. How many documents
         went. Waits for a run under way, which may have listed them."""
         async with self._one_run:
             gone = await _in_thread(self._catalog.forget_for_good, path)
-            await self._tell_changed(gone)
+            await self._tell_changed(gone, gone)
             await self._settle()
             self._unused_vectors = True
         await self.purge()
@@ -179,13 +197,24 @@ class Indexer:
             if self.growth is None:
                 return None
             self._roused = True
-            embedded = await self.growth.step()
-            if embedded is None:
+            spans, self._growing = self._growing or RunSpans("grow", self._tracer), None
+            with spans.unbroken():
+                embedded = await self.growth.step(spans)
+            if embedded is not None:
+                self._growing = spans
+            else:
+                spans.done()
                 self.index, self.growth = self.growth.index, None
                 self._unused_vectors = True
             return embedded
 
-    async def _run(self, paths: Collection[str] | None, accept_deletions: bool) -> Tally:
+    def leave(self) -> None:
+        """Ends the trace of a growth under way: another process goes on with it."""
+        if self._growing:
+            self._growing.left()
+            self._growing = None
+
+    async def _run(self, paths: Collection[str] | None, accept_deletions: bool, spans: RunSpans) -> Tally:
         roots, excluded = self._catalog.roots(), self.excluded
         if paths is None:
             found = await _in_thread(scan, roots, excluded)
@@ -198,7 +227,8 @@ class Indexer:
         known = await _in_thread(self._catalog.known)
         changed = [path for path, stat in sorted(seen.items()) if not same(known.get(path), stat)]
         still_failed = sum(known[path].state == "failed" for path in seen.keys() - set(changed))
-        run = Run(known, seen, Tally(unchanged=len(seen) - len(changed) - still_failed, failed=still_failed))
+        tally = Tally(unchanged=len(seen) - len(changed) - still_failed, failed=still_failed)
+        run = Run(known, seen, tally, spans)
         assert self.progress is not None
         self.progress.files = len(changed)
         self.waiting = {*changed, *(() if paths is None else not_in(found.looked, self.waiting))}
@@ -221,7 +251,7 @@ class Indexer:
         tally.moved = gone.moved
         if gone.deleted:
             await _in_thread(self._catalog.forget, gone.deleted)
-            await self._tell_changed(gone.deleted)
+            await self._tell_changed(gone.deleted, gone.deleted)
 
     async def _tell(self, found: Seen, gone: Missing, run: Run, whole: bool) -> None:
         """What this run has to say beyond its documents."""
@@ -273,10 +303,10 @@ class Indexer:
             self.progress.reading = path
         at = time.time()
         try:
-            return FileRead(path, await self.read_file(path), at)
+            return FileRead(path, await self.read_file(path), at, _ms_since(at))
         except FileNotFoundError:
             if "\\udc" in path:
-                return FileFailed(path, run.seen[path], "its name is not valid UTF-8; rename it", at)
+                return FileFailed(path, run.seen[path], "its name is not valid UTF-8; rename it", at, 0)
             return None  # the next look finds it gone
         except Moved:
             run.moved.add(path)
@@ -286,12 +316,13 @@ class Indexer:
 
     async def _failed(self, path: str, run: Run, reason: str, at: float) -> FileFailed | None:
         """What failed may be another file than the one that was seen, which may come back as it was."""
+        read_ms = _ms_since(at)
         try:
             now, settled = await _in_thread(since, path, at, self._catalog.roots())
         except OSError:
             return None  # the next look finds it gone, or its folder closed
         if now == run.seen[path]:
-            return FileFailed(path, now, reason, at if settled else 0)
+            return FileFailed(path, now, reason, at, read_ms, settled)
         run.seen[path] = now
         run.moved.add(path)
         return None
@@ -306,11 +337,12 @@ class Indexer:
                     count(item, run)
                 await self._touch([item for item in group if touched(item, run.known)])
                 records = await _in_thread(recorded, [item for item in group if not touched(item, run.known)])
-                waiting += await self._store_chunks(records, run.tally)
+                waiting += await self._store_chunks(records, run)
+                run.spans.read(told(item) for item in group if isinstance(item, FileRead))
                 if time.monotonic() - last > _RECORD_EVERY_S:
-                    await self._commit(waiting)
+                    await self._commit(waiting, run)
                     waiting, last = [], time.monotonic()
-        await self._commit(waiting)
+        await self._commit(waiting, run)
 
     async def _touch(self, items: Sequence[FileRead | FileFailed]) -> None:
         stats = {item.path: (stat_of(item.reading), item.at) for item in items if isinstance(item, FileRead)}
@@ -318,7 +350,7 @@ class Indexer:
             await _in_thread(self._catalog.touch, stats)
             self._done(stats)
 
-    async def _store_chunks(self, records: Sequence[Record], tally: Tally) -> Sequence[Record]:
+    async def _store_chunks(self, records: Sequence[Record], run: Run) -> Sequence[Record]:
         """Puts all of them into the store; returns the records, with what a model refused told in them."""
         refused: dict[bytes, str] = {}
         chunks = [(document_id(record.path), chunk) for record in records for chunk in record.chunks]
@@ -327,9 +359,10 @@ class Indexer:
             await _in_thread(self._catalog.announce, [chunk.id for _, chunk in some])
             refused_now: dict[bytes, str] = {}
             for index in self._indexes():
-                embedded, refused_now = await upsert(index, some)
-                tally.embedded_chunks += embedded
+                embedded, refused_now = await upsert(index, some, run.spans)
+                run.tally.embedded_chunks += embedded
             refused |= refused_now  # by the index that will answer longest
+            run.spans.stored(len(some))
             if self.progress:
                 self.progress.chunks += len(some)
         if self.progress:
@@ -339,19 +372,20 @@ class Indexer:
     def _indexes(self) -> list[Index]:
         return [self.index, self.growth.index] if self.growth and self.growth.index is not self.index else [self.index]
 
-    async def _commit(self, records: Sequence[Record]) -> None:
+    async def _commit(self, records: Sequence[Record], run: Run) -> None:
         if not records:
             return
         for index in self._indexes():
             await index.store.flush()
         await _in_thread(self._catalog.record, records, time.time())
-        await self._tell_changed([record.path for record in records])
+        listing = [record.path for record in records if came_or_went(record, run.known)]
+        await self._tell_changed([record.path for record in records], listing)
         self.waiting.difference_update(record.path for record in records)
 
-    async def _tell_changed(self, paths: Collection[str]) -> None:
+    async def _tell_changed(self, paths: Collection[str], listing: Collection[str]) -> None:
         """What was made from these files may not outlive them."""
         if self.changed and paths:
-            await self.changed(paths)
+            await self.changed(paths, listing)
 
     async def _settle(self) -> None:
         doubtful = await _in_thread(self._catalog.doubtful)
@@ -375,6 +409,10 @@ async def _next_group(receive: MemoryObjectReceiveStream[FileRead | FileFailed])
         while sum(len(item.reading.chunks) for item in group if isinstance(item, FileRead)) < GROUP:
             group.append(receive.receive_nowait())
     return group
+
+
+def _ms_since(at: float) -> float:
+    return (time.time() - at) * 1000
 
 
 async def _in_thread(function: Callable[..., _T], *args: object) -> _T:

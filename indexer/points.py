@@ -9,6 +9,7 @@ import numpy as np
 from indexer import bm25, lexical
 from indexer.embed import TextsRefused, Vectors
 from indexer.records import ChunkRow, searched
+from indexer.run_spans import Batch, RunSpans
 from indexer.search import Index
 from indexer.store import Point
 
@@ -20,7 +21,7 @@ Placed = tuple[int, ChunkRow]
 """A chunk and its document's number."""
 
 
-async def upsert(index: Index, chunks: Sequence[Placed]) -> tuple[int, dict[bytes, str]]:
+async def upsert(index: Index, chunks: Sequence[Placed], spans: RunSpans) -> tuple[int, dict[bytes, str]]:
     """Searchable at once, safe from a crash after the store's flush.
 
     Returns how many texts were embedded, and by key why the model refused some: those are found by their words only.
@@ -30,14 +31,21 @@ async def upsert(index: Index, chunks: Sequence[Placed]) -> tuple[int, dict[byte
     wanted = {chunk.key: searched(chunk.context, chunk.text) for _, chunk in chunks}
     vectors = await anyio.to_thread.run_sync(index.catalog.vectors, index.embedder.signature, wanted)
     missing = {key: text for key, text in wanted.items() if key not in vectors}
-    made, refused = await _embedded(index, missing) if missing else ({}, {})
+    made, refused = dict[bytes, Vectors](), dict[bytes, str]()
+    spans.reused(len(chunks) - len(missing))
+    if missing:
+        documents = [document for document, chunk in chunks if chunk.key in missing]
+        with spans.embedding(index.embedder.signature, len(missing), documents) as batch:
+            made, refused = await _embedded(index, missing, batch)
     vectors |= made
     points = await anyio.to_thread.run_sync(_points, chunks, vectors)
     await index.store.upsert(points)
     return len(made), refused
 
 
-async def _embedded(index: Index, texts: Mapping[bytes, str]) -> tuple[dict[bytes, Vectors], dict[bytes, str]]:
+async def _embedded(
+    index: Index, texts: Mapping[bytes, str], batch: Batch
+) -> tuple[dict[bytes, Vectors], dict[bytes, str]]:
     keys = list(texts)
     made: dict[bytes, Vectors] = {}
 
@@ -46,10 +54,12 @@ async def _embedded(index: Index, texts: Mapping[bytes, str]) -> tuple[dict[byte
         some = dict(zip(keys[start:], rows.astype(np.float16).astype(np.float32), strict=False))
         index.catalog.keep_vectors(index.embedder.signature, some)
         made.update(some)
+        batch.embedded += len(some)
 
     try:
         await index.embedder.documents([texts[key] for key in keys], keep)
     except TextsRefused as error:
+        batch.refused = len(error.refused)
         return made, {keys[row]: reason for row, reason in error.refused.items()}
     return made, {}
 

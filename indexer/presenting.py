@@ -9,6 +9,7 @@ from pathlib import Path
 from indexer.completing import PASSAGE_CHARS, Passage, completed
 from indexer.hits import Hit
 from indexer.records import Candidate, ChunkRow
+from indexer.relevance import relevance
 
 _MERGED = 3  # chunks in one hit at most
 _WORTH_MERGING = 0.5  # of the group's best score
@@ -78,6 +79,12 @@ def _adjoins(group: Sequence[Ranked], one: Ranked) -> bool:
     )
 
 
+def _relevance(one: Ranked) -> float:
+    if "exact" in one.parts:
+        return 1.0
+    return relevance(one.dense, one.parts.get("pairs", 0.0), one.parts.get("stretch", 0.0))
+
+
 def _hit(group: Group, passage: Passage, explain: bool) -> Hit:
     best = max(group, key=lambda one: one.score)
     document = best.candidate
@@ -94,7 +101,9 @@ def _hit(group: Group, passage: Passage, explain: bool) -> Hit:
         modified=datetime.fromtimestamp(document.mtime_ns / 1e9, UTC).isoformat(timespec="seconds"),
         dense_score=best.dense,
         lexical_score=best.lexical,
+        relevance=round(_relevance(best), 3),
         document=str(document.document),
         also_in=tuple(dict.fromkeys(path for one in group for path in one.also_in)),
         scores={name: round(part, 6) for name, part in best.parts.items()} if explain else None,
+        span=(group[0].candidate.chunk.start, group[-1].candidate.chunk.end),
     )

@@ -66,6 +66,19 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
+class Filed:
+    """A document as it is looked up by its path. `reason`: why it failed, or what is missing of it."""
+
+    id: int
+    path: str
+    sha256: str
+    size: int
+    mtime_ns: int
+    state: Literal["indexed", "failed"]
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """A chunk beside its document, as search wants it."""
 

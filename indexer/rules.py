@@ -22,6 +22,7 @@ from pathlib import Path
 from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
 
 from indexer.secret import head, secret
+from indexer.stars import straight
 
 logger = logging.getLogger("tandem.index")
 
@@ -221,7 +222,4 @@ def _exact(regex: str) -> str:
         regex = r"^[\s\S]*" + regex
     if regex.startswith("^") and regex.endswith("/"):
         regex += "."  # `a/**` is what a holds and not a itself
-    first, *rest = regex.removeprefix("^").split("[^/]*")
-    # Each `*` takes the first place that fits and never comes back: a hostile line costs no exponential time.
-    middle = [f"(?>[^/]*?{part})" if "(" not in part else f"[^/]*{part}" for part in rest[:-1]]
-    return first + "".join(middle) + "".join(f"[^/]*{part}" for part in rest[-1:])
+    return straight(regex.removeprefix("^"))

@@ -1,4 +1,5 @@
-"""What one run over the folders knows and finds out: pure, but for `since`, which asks the disk about one file."""
+"""What one run over the folders knows and finds out: pure, but for `since`, which asks the disk about one file, and for
+what `count` tells the log and the trace."""
 
 import logging
 import os
@@ -8,6 +9,7 @@ from pathlib import Path
 
 from indexer.read import Reading
 from indexer.records import ChunkRow, Known, Record, Stat, chunk_id, searched, vector_key
+from indexer.run_spans import File, RunSpans
 from indexer.sandbox import NoReader
 from indexer.scan import Seen, beneath
 
@@ -30,21 +32,24 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class FileFailed:
-    """`at`: as for `FileRead`; 0: it is to be read again at the next look at it."""
+    """`at` and `read_ms`: as for `FileRead`. Not `settled`: it is to be read again at the next look at it."""
 
     path: str
     stat: Stat
     reason: str
     at: float
+    read_ms: float
+    settled: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class FileRead:
-    """`at`: when its reading began, for what was written in the same tick."""
+    """`at`: when its reading began, for what was written in the same tick. `read_ms`: how long it took."""
 
     path: str
     reading: Reading
     at: float
+    read_ms: float
 
 
 @dataclass(slots=True)
@@ -54,6 +59,7 @@ class Run:
     known: Mapping[str, Known]
     seen: dict[str, Stat]
     tally: Tally
+    spans: RunSpans
     hashes: dict[str, str] = field(default_factory=dict[str, str])  # of what was read, by path
     moved: set[str] = field(default_factory=set[str])  # kept changing while they were read
     no_reader: NoReader | None = None
@@ -65,6 +71,8 @@ def count(item: FileRead | FileFailed, run: Run) -> None:
         run.tally.failed += 1
         if not known or known.state != "failed":
             logger.warning("%r: not indexed: %s", item.path, item.reason)
+        if not _failed_before(item, known):
+            run.spans.failed(told(item), item.reason)
         return
     run.hashes[item.path] = item.reading.sha256
     if known is None:
@@ -75,13 +83,32 @@ def count(item: FileRead | FileFailed, run: Run) -> None:
         run.tally.changed += 1
 
 
+def _failed_before(item: FileFailed, known: Known | None) -> bool:
+    """It is read again only because it was written so shortly before."""
+    return known is not None and known.state == "failed" and known.stat == item.stat and not known.stale
+
+
+def came_or_went(record: Record, known: Mapping[str, Known]) -> bool:
+    """Whether a list of the documents is another one with this record."""
+    before = known.get(record.path)
+    return (before is not None and before.state == "indexed") == record.failed
+
+
+def told(item: FileRead | FileFailed) -> File:
+    """As a trace tells of it."""
+    if isinstance(item, FileFailed):
+        return File(item.path, item.stat.size, 0, item.at, item.read_ms)
+    return File(item.path, item.reading.size, len(item.reading.chunks), item.at, item.read_ms)
+
+
 def recorded(items: Sequence[FileRead | FileFailed]) -> list[Record]:
     return [record(item) for item in items]
 
 
 def record(item: FileRead | FileFailed) -> Record:
     if isinstance(item, FileFailed):
-        return Record(item.path, item.stat, "", None, (), item.at, item.reason, failed=True)
+        at = item.at if item.settled else 0
+        return Record(item.path, item.stat, "", None, (), at, item.reason, failed=True)
     reading, seen = item.reading, dict[str, int]()
     rows: list[ChunkRow] = []
     for ordinal, chunk in enumerate(reading.chunks):

@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer import lexical
+from indexer.lexical import UNSPACED
 from indexer.runs import Runs, is_grammar
-from indexer.sentences import UNSPACED, sentences
+from indexer.sentences import sentences
 
 LEAST_HIDDEN, LEAST_KEPT, MOST_KEPT = 2, 4, 7
 _UNSPACED_KEPT = 3  # at least: where no blanks are, a word says more

@@ -2,11 +2,13 @@
 
 import json
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
-from openinference.semconv.trace import DocumentAttributes, EmbeddingAttributes, SpanAttributes
+import msgspec
+from openinference.semconv.trace import EmbeddingAttributes, SpanAttributes
 from opentelemetry import context, trace
 from opentelemetry.trace import Status, StatusCode
 
@@ -32,6 +34,12 @@ _SPARE = 1.3  # of the dense side more are asked for: the store ranks by coarse 
 _DEEPER = 4  # times as many candidates, where copies and neighbours have left too few hits
 _DEEPEST = 64  # times `limit`
 
+_EMBEDDED = f"{SpanAttributes.EMBEDDING_EMBEDDINGS}.0.{EmbeddingAttributes.EMBEDDING_TEXT}"
+_METADATA = (
+    *("path", "heading", "page", "start_line", "end_line"),
+    *("dense_score", "lexical_score", "relevance", "modified"),
+)
+
 tracer = trace.get_tracer("tandem")
 
 
@@ -49,12 +57,15 @@ class Index:
 @dataclass(frozen=True, slots=True)
 class Looked:
     """What a search found and by what: the query's vector (none where its embedder is away) of the model `signature`,
-    and when it began, in seconds since the epoch."""
+    and when it began, in seconds since the epoch. `stages`: where its time went, in milliseconds. `span`: the id of
+    the span that it stands on, where there is one."""
 
     found: Found
     vector: Vectors | None
     signature: str
     began: float
+    stages: Mapping[str, float] = field(default_factory=dict[str, float])
+    span: str | None = None
 
 
 async def search(
@@ -88,9 +99,11 @@ async def look(
     """As `search`, for those who want the query's vector too: it is embedded once. Where no document
     passes `filters` nothing is embedded. Without `merge` each chunk is a hit, copies too. Raises BadFilter."""
     began, vector, laps = time.time(), None, Laps()
-    with tracer.start_as_current_span("retrieve", attributes=_attributes("RETRIEVER")) as span:
-        span.set_attribute(SpanAttributes.INPUT_VALUE, query)
+    asked = {SpanAttributes.INPUT_VALUE: query}
+    with tracer.start_as_current_span("retrieve", attributes=_attributes("RETRIEVER", asked)) as span:
         freshness = Freshness(index.catalog.meta("as_of"), pending)
+        if filters != EVERYTHING:
+            span.set_attribute("tandem.filters", json.dumps(_told(filters)))
         documents = None if filters == EVERYTHING else await index.choices.documents(index.catalog, filters)
         laps.lap("filter")
         if documents is not None and not documents:
@@ -110,7 +123,8 @@ async def look(
         if explain:
             found = replace(found, explained=laps.explained())
         _describe(span, found)
-        return Looked(found, vector, index.embedder.signature, began)
+        named = trace.format_span_id(span.get_span_context().span_id) if span.is_recording() else None
+        return Looked(found, vector, index.embedder.signature, began, laps.stages, named)
 
 
 async def _merged(choose: Callable[[int], Awaitable[list[Ranked]]], limit: int, laps: Laps) -> list[Group]:
@@ -164,10 +178,9 @@ async def _chosen(
 
 
 async def _embedded(queries: Queries, embedder: Embedder, query: str) -> tuple[Vectors | None, tuple[str, ...]]:
-    with tracer.start_as_current_span("embed query", attributes=_attributes("EMBEDDING")) as span:
-        span.set_attribute(SpanAttributes.EMBEDDING_MODEL_NAME, embedder.signature)
-        text = f"{SpanAttributes.EMBEDDING_EMBEDDINGS}.0.{EmbeddingAttributes.EMBEDDING_TEXT}"
-        span.set_attribute(text, query)
+    asked = {SpanAttributes.EMBEDDING_MODEL_NAME: embedder.signature, _EMBEDDED: query}
+    asked |= {"gen_ai.operation.name": "embeddings", "gen_ai.request.model": embedder.signature}
+    with tracer.start_as_current_span("embed query", attributes=_attributes("EMBEDDING", asked)) as span:
         try:
             vector, was_there = await queries.vector(embedder, query)
         except (EmbedderAway, EmbedderUnusable) as error:
@@ -179,8 +192,8 @@ async def _embedded(queries: Queries, embedder: Embedder, query: str) -> tuple[V
         return vector, ()
 
 
-def _attributes(kind: str) -> dict[str, str]:
-    attributes = {SpanAttributes.OPENINFERENCE_SPAN_KIND: kind}
+def _attributes(kind: str, asked: Mapping[str, str]) -> dict[str, str]:
+    attributes = {SpanAttributes.OPENINFERENCE_SPAN_KIND: kind, **asked}
     if session := context.get_value(SpanAttributes.SESSION_ID):  # where the caller of `search` has put one
         attributes[SpanAttributes.SESSION_ID] = str(session)
     return attributes
@@ -188,23 +201,24 @@ def _attributes(kind: str) -> dict[str, str]:
 
 def _describe(span: trace.Span, found: Found) -> None:
     if span.is_recording():
-        for n, hit in enumerate(found.hits):
-            prefix = f"{SpanAttributes.RETRIEVAL_DOCUMENTS}.{n}."
-            told = {name: value for name, value in _metadata(hit).items() if value is not None}
-            span.set_attribute(prefix + DocumentAttributes.DOCUMENT_ID, f"{hit.path}:{hit.start_line or hit.page or 0}")
-            span.set_attribute(prefix + DocumentAttributes.DOCUMENT_CONTENT, hit.text)
-            span.set_attribute(prefix + DocumentAttributes.DOCUMENT_SCORE, hit.score)
-            span.set_attribute(prefix + DocumentAttributes.DOCUMENT_METADATA, json.dumps(told))
+        span.set_attribute("tandem.relevances", [hit.relevance or 0.0 for hit in found.hits])
+        span.set_attribute(SpanAttributes.RETRIEVAL_DOCUMENTS, _as_json([_document(hit) for hit in found.hits]))
     span.set_status(StatusCode.OK)
 
 
-def _metadata(hit: Hit) -> dict[str, str | int | float | None]:
-    return {
-        "path": hit.path,
-        "heading": hit.heading,
-        "page": hit.page,
-        "start_line": hit.start_line,
-        "end_line": hit.end_line,
-        "dense_score": hit.dense_score,
-        "lexical_score": hit.lexical_score,
-    }
+def _document(hit: Hit) -> dict[str, Any]:
+    metadata = {name: value for name in _METADATA if (value := getattr(hit, name)) is not None}
+    where = f"{hit.path}:{hit.start_line or hit.page or 0}"
+    return {"id": where, "content": hit.text, "score": hit.score, "metadata": metadata}
+
+
+def _told(filters: Filters) -> dict[str, str]:
+    told = {"in": filters.within, "type": ",".join(filters.types), "since": filters.since}
+    return {name: word for name, word in told.items() if word}
+
+
+def _as_json(value: Any) -> str:
+    try:
+        return msgspec.json.encode(value).decode()
+    except UnicodeEncodeError:  # half a surrogate pair
+        return json.dumps(value)

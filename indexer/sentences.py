@@ -7,14 +7,15 @@ import re
 from collections.abc import Iterator
 from unicodedata import category
 
+from indexer import lexical
+
 _CODE = re.compile(
     r"\.(?:py|pyi|pyw|[mc]?[jt]s|[jt]sx|vue|svelte|go|rs|java|kts?|scala|[ch]|cc|[ch]pp|cxx|hh|cs|swift|mm?|rb|php|p[lm]|"
     r"lua|r|jl|dart|exs?|erl|hs|clj|ml|fs|sh|bash|zsh|fish|ps1|bat|sql|graphql|proto|tf|s?css|less|cmake|mk|nix|zig)$",
     re.IGNORECASE,
 )
 # Scripts without spaces between words. Korean has them.
-UNSPACED = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-_UNSPACED = re.compile(rf"[{UNSPACED}]")
+_UNSPACED = re.compile(rf"[{lexical.UNSPACED}]")
 _NO_STOPS = re.compile(r"[\u0e00-\u0eff]$")  # Thai and Lao end a sentence with a blank
 
 _END = re.compile(

@@ -4,9 +4,8 @@
 import os
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,8 @@ from indexer.embed.prefixes import NOTHING_ASKED, Asked
 from indexer.embed.sessions import Session
 from indexer.embed.way import MAX_TOKENS, Way, first_place, read
 
-_BATCH = 8  # more gains nothing on a CPU
+# One chunk, or some short texts. What is more leaves the processor's cache: eight chunks at once took a fifth more CPU.
+_TOKENS = 256
 _NICE = 10
 _AS_IT_IS = "onnx-file"
 
@@ -46,23 +46,22 @@ def load(
     found = weights.remembered(name, folder, cache)
     if found.is_graph:
         config = found.config
-        open_session = partial(Session, found.file, pad=int(config.get("pad_token_id") or 0), first=first_place(config))
-        queries = open_session(1)
-        way = read(found.folder, name, asked, pooled=queries.pooled)
-        return OnnxEmbedder(name, found, _AS_IT_IS, way, open_session, queries, threads, background)
+        session = Session(found.file, 1, pad=int(config.get("pad_token_id") or 0), first=first_place(config))
+        way = read(found.folder, name, asked, pooled=session.pooled)
+        return OnnxEmbedder(name, found, _AS_IT_IS, way, session, threads, background)
     way = read(found.folder, name, asked)
     pooling = "" if way.pooling == "mean" else f"-{way.pooling}"
     path = cache / f"{found.sha256[:16]}-{precision}-{graph.VERSION}{pooling}.onnx"
     if not path.exists():
         graph.write(graph.build(found.folder, precision, way.pooling), path)
-    open_session = partial(Session, path)
-    return OnnxEmbedder(name, found, f"onnx-{precision}", way, open_session, open_session(1), threads, background)
+    return OnnxEmbedder(name, found, f"onnx-{precision}", way, Session(path, 1), threads, background)
 
 
 class OnnxEmbedder:
-    """Two sessions over one file: documents use all `threads`, queries one and never wait behind documents.
+    """One session for all: each of `threads` threads embeds a document by itself, and queries, on threads of their own,
+    never wait behind documents.
 
-    That of the documents is open from the first of them until `rest`: 30 MB, and 0.1 s of CPU to open it.
+    What it works in is up to 10 MB for each thread, kept until `rest`.
     """
 
     def __init__(
@@ -71,35 +70,28 @@ class OnnxEmbedder:
         found: weights.Weights,
         kind: str,
         way: Way,
-        open_session: Callable[[int], Session],
-        queries: Session,
+        session: Session,
         threads: int,
         background: bool = False,
     ) -> None:
         self._tokenizer = tokenizer(found.tokenizer, way.max_tokens)
         # A chunk is a vector's whole text: what takes less of it at a time takes it in windows.
         self._windows = way.max_tokens < MAX_TOKENS
-        # The one thread of documents: what it starts, the session's other threads among them, has its priority.
-        self._thread = ThreadPoolExecutor(1, "documents", _step_back if background else None)
-        self._open, self._threads, self._way = open_session, threads, way
-        self._documents: Session | None = None  # that thread's alone
-        self._queries, self._two_queries = queries, CapacityLimiter(2)
-        self.dimensions: int = queries.vectors([[0]], way.pooling).shape[1]
+        # What these start, the tokenizer's threads among them, has their priority.
+        self._threads = ThreadPoolExecutor(threads, "documents", _step_back if background else None)
+        self._session, self._way, self._two_queries = session, way, CapacityLimiter(2)
+        self.dimensions: int = session.vectors([[0]], way.pooling).shape[1]
         self.prefixes = way.prefixes
         self.weights = f"{name}@{found.sha256[:12]}:{self.dimensions}"
         self.signature = f"{kind}:{self.weights}{way.tag}"
         self.tokenizer_file = found.tokenizer
 
     async def documents(self, texts: Sequence[str], done: Done | None = None) -> Vectors:
-        encoded = await anyio.to_thread.run_sync(self._thread.submit(self._encode, texts).result)
+        encoded = await anyio.to_thread.run_sync(self._threads.submit(self._encode, texts).result)
         vectors = np.empty((len(texts), self.dimensions), np.float32)
-        # Texts of like length share a batch: up to half the tokens of a mixed one are padding.
-        order = sorted(range(len(encoded)), key=lambda i: sum(map(len, encoded[i])))
-        batches = [order[start : start + _BATCH] for start in range(0, len(order), _BATCH)]
-        # All are handed over at once: the thread does not wait for the loop between two.
-        running = [
-            self._thread.submit(self._batch, [encoded[i] for i in batch], batch is batches[-1]) for batch in batches
-        ]
+        batches = _batches([sum(map(len, windows)) for windows in encoded])
+        # All are handed over at once: no thread waits for the loop between two.
+        running = [self._threads.submit(self._embedded, [encoded[i] for i in batch]) for batch in batches]
         try:
             for batch, future in zip(batches, running, strict=True):
                 vectors[batch] = await anyio.to_thread.run_sync(future.result)
@@ -108,22 +100,14 @@ class OnnxEmbedder:
                         done(i, vectors[i : i + 1])
         finally:
             for future in running:
-                future.cancel()  # a batch takes a third of a second: the daemon ends between two
+                future.cancel()  # the daemon ends between two
         return vectors
 
     async def query(self, text: str) -> Vectors:
         return (await anyio.to_thread.run_sync(self._one, text, limiter=self._two_queries))[0]
 
     async def rest(self) -> None:
-        await anyio.to_thread.run_sync(self._thread.submit(self._close).result)
-
-    def _batch(self, encoded: Sequence[_Windows], last: bool) -> Vectors:
-        if self._documents is None:
-            self._documents = self._open(self._threads)
-        return self._embedded(self._documents, encoded, last)
-
-    def _close(self) -> None:
-        self._documents = None
+        await anyio.to_thread.run_sync(self._session.rest)
 
     def _encode(self, texts: Sequence[str]) -> list[_Windows]:
         prefixed = [self.prefixes.document + text for text in texts]
@@ -132,15 +116,27 @@ class OnnxEmbedder:
     def _one(self, text: str) -> Vectors:
         # Not `encode_batch`: its threads are those of the documents, and of their priority.
         encoding = self._tokenizer.encode(self.prefixes.query + text)
-        return self._embedded(self._queries, [self._windows_of(encoding)])
+        return self._embedded([self._windows_of(encoding)])
 
     def _windows_of(self, encoding: Any) -> _Windows:
         parts = [encoding, *encoding.overflowing] if self._windows else [encoding]
         return [part.ids for part in parts]
 
-    def _embedded(self, session: Session, encoded: Sequence[_Windows], last: bool = False) -> Vectors:
-        rows = session.vectors([ids for windows in encoded for ids in windows], self._way.pooling, last)
+    def _embedded(self, encoded: Sequence[_Windows]) -> Vectors:
+        rows = self._session.vectors([ids for windows in encoded for ids in windows], self._way.pooling)
         return rows if len(rows) == len(encoded) else _joined(rows, encoded)
+
+
+def _batches(lengths: Sequence[int]) -> list[list[int]]:
+    """Texts of like length share a batch, as many as `_TOKENS` has room for. The longest first: threads end together,
+    and the memory of the first serves all."""
+    batches: list[list[int]] = []
+    for i in sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True):
+        if batches and (len(batches[-1]) + 1) * lengths[batches[-1][0]] <= _TOKENS:
+            batches[-1].append(i)
+        else:
+            batches.append([i])
+    return batches
 
 
 def _joined(rows: Vectors, encoded: Sequence[_Windows]) -> Vectors:

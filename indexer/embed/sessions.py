@@ -6,6 +6,7 @@ input_ids, attention_mask, token_type_ids, position_ids      -> sentence_embeddi
 (whichever of these it asks for)                             -> last_hidden_state   pooled here
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -43,27 +44,28 @@ class Session:
     def pooled(self) -> bool:
         return len(self.shape) == 2
 
-    def vectors(self, encoded: Sequence[Tokens], pooling: Pooling = "graph", last: bool = False) -> Vectors:
-        """(texts, dimensions), each of length 1. `last`: as for `run`."""
-        found, mask = self.run(encoded, last=last)
+    def vectors(self, encoded: Sequence[Tokens], pooling: Pooling = "graph") -> Vectors:
+        """(texts, dimensions), each of length 1."""
+        found, mask = self.run(encoded)
         if self.own:
             return found
         rows = found if self.pooled else _pooled(found, mask, pooling)
         return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
     def run(
-        self, encoded: Sequence[Tokens], types: Sequence[Tokens] | None = None, last: bool = False
+        self, encoded: Sequence[Tokens], types: Sequence[Tokens] | None = None, options: Any = None
     ) -> tuple[Vectors, NDArray[np.int64]]:
-        """The output, and the mask. `last`: gives back the memory it worked in, up to 100 MB; after each batch that
-        would cost a tenth more CPU."""
-        import onnxruntime
-
-        options = onnxruntime.RunOptions()
-        if last:
-            options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        """The output, and the mask."""
         ids, mask = _padded(encoded, self._pad), _padded([[1] * len(tokens) for tokens in encoded], 0)
         feeds = self._feeds(ids, mask, types)
         return self._session.run([self._output], feeds, options)[0].astype(np.float32, copy=False), mask
+
+    def rest(self) -> None:
+        """Gives back the memory that it has worked in. The next run takes it again: after each batch that would cost a
+        tenth more CPU."""
+        options = _onnxruntime().RunOptions()
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        self.run([[self._pad]], options=options)
 
     def _feeds(
         self, ids: NDArray[np.int64], mask: NDArray[np.int64], types: Sequence[Tokens] | None
@@ -90,9 +92,17 @@ def _pooled(tokens: Vectors, mask: NDArray[np.int64], pooling: Pooling) -> Vecto
     return (tokens * there).sum(axis=1) / np.maximum(there.sum(axis=1), 1e-9)
 
 
-def _opened(graph: Path, threads: int) -> Any:
+def _onnxruntime() -> Any:
+    # Its builds tell Microsoft what is run, and keep a number for the device, unless this is said before they are
+    # loaded: onnxruntime's Privacy.md.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime
 
+    return onnxruntime
+
+
+def _opened(graph: Path, threads: int) -> Any:
+    onnxruntime = _onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

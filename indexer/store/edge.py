@@ -20,9 +20,10 @@ from qdrant_edge import (
     EdgeVectorParams,
     FieldCondition,
     Filter,
+    IntegerIndexParams,
     MatchAny,
+    Memory,
     Modifier,
-    PayloadSchemaType,
     Query,
     QueryBatchRequest,
     QueryRequest,
@@ -122,25 +123,44 @@ def _translated() -> Generator[None]:
 
 
 def _shard(folder: Path, dimensions: int) -> EdgeShard:
-    config = EdgeConfig(
-        vectors={"dense": EdgeVectorParams(dimensions, Distance.Cosine, datatype=VectorStorageDatatype.Turbo8)},
-        sparse_vectors={"bm25": EdgeSparseVectorParams(modifier=Modifier.Idf)},
-        # Never HNSW: its build holds the GIL for minutes, and the exact scan takes 4.5 ms at 100k x 768.
-        optimizers=EdgeOptimizersConfig(indexing_threshold=10**9),
-    )
     # The library raises bare Exception.
     try:
         if any(folder.glob("*")):
-            return EdgeShard.load(str(folder), config)
+            _warm(folder)
+            return EdgeShard.load(str(folder), _config(dimensions))
         folder.mkdir(parents=True, exist_ok=True)
-        shard = EdgeShard.create(str(folder), config)
-        shard.update(UpdateOperation.create_field_index("document", PayloadSchemaType.Integer))
+        # Nothing is relied on before `flush`, so a log of its own would only double what is written, and lie in memory
+        # too. Who has one keeps it: that is said once, when a shard is made.
+        shard = EdgeShard.create(str(folder), _config(dimensions, wal_enabled=False))
+        by_number = IntegerIndexParams(lookup=True, range=False)
+        shard.update(UpdateOperation.create_field_index("document", by_number))
     except Exception as error:
         raise StoreUnusable(
             f"the vector store in {folder} could not be opened with {dimensions} dimensions: {error}; "
             "nothing was changed. Use another --data folder, or move this one away to build it again"
         ) from error
     return shard
+
+
+def _config(dimensions: int, wal_enabled: bool | None = None) -> EdgeConfig:
+    # Not cached: that would hold whole files of 32 MB, however little is in them.
+    dense = EdgeVectorParams(dimensions, Distance.Cosine, datatype=VectorStorageDatatype.Turbo8, memory=Memory.Cold)
+    return EdgeConfig(
+        vectors={"dense": dense},
+        sparse_vectors={"bm25": EdgeSparseVectorParams(modifier=Modifier.Idf)},
+        # Never HNSW: its build holds the GIL for minutes, and the exact scan takes 4.5 ms at 100k x 768.
+        optimizers=EdgeOptimizersConfig(indexing_threshold=10**9),
+        wal_enabled=wal_enabled,
+    )
+
+
+def _warm(folder: Path) -> None:
+    """Reads the vectors once, in order: the first search would fetch them from the disk page by page."""
+    some = bytearray(1 << 20)
+    for file in folder.glob("segments/*/vector_storage-dense/*/*"):
+        with file.open("rb", buffering=0) as opened:
+            while opened.readinto(some):
+                pass
 
 
 def _batched(items: Sequence[_Item]) -> list[Sequence[_Item]]:

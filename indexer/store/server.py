@@ -38,17 +38,38 @@ async def open_server(
     *,
     alias: str | None = None,
     quantization: Quantization = "none",
+    shards: int = 0,
+    replicas: int = 0,
 ) -> AsyncGenerator["ServerStore"]:
-    """Opens the collection, made on first use; `publish` lets `alias` point to it. `:memory:` is the client's own
-    mode, for tests.
+    """Opens the collection, made on first use; `publish` lets `alias` point to it. `shards`, and `replicas` of each, on
+    a cluster; 0: as the server is configured. `:memory:` is the client's own mode, for tests.
 
     Raises StoreAway where the server cannot be reached, StoreUnusable where it holds other dimensions.
     """
     client = _client(url, api_key)
     store = ServerStore(client, collection, url, alias)
     try:
-        await store.prepare(dimensions, quantization)
+        await store.prepare(dimensions, quantization, shards, replicas)
         yield store
+    finally:
+        await client.close()
+
+
+async def aliases(url: str, api_key: str | None) -> dict[str, str]:
+    """The collection of each alias on the server. Raises StoreAway."""
+    client = _client(url, api_key)
+    try:
+        async with _translated(_where(url)):
+            return {one.alias_name: one.collection_name for one in (await client.get_aliases()).aliases}
+    finally:
+        await client.close()
+
+
+async def publish(url: str, api_key: str | None, collection: str, alias: str) -> None:
+    """See `ServerStore.publish`. Raises StoreAway."""
+    client = _client(url, api_key)
+    try:
+        await ServerStore(client, collection, url, alias).publish()
     finally:
         await client.close()
 
@@ -73,14 +94,13 @@ def _client(url: str, api_key: str | None) -> AsyncQdrantClient:
 class ServerStore:
     def __init__(self, client: AsyncQdrantClient, collection: str, url: str, alias: str | None = None) -> None:
         self._client, self._collection, self._alias = client, collection, alias
-        parts = urlsplit(url)
-        self._where = url if url == ":memory:" else f"{parts.scheme}://{parts.hostname}:{_port(url)}"
-        self.label = f"qdrant {self._where}/{collection}"
+        self._where = _where(url)
+        self.label = label(url, collection)
 
-    async def prepare(self, dimensions: int, quantization: Quantization) -> None:
+    async def prepare(self, dimensions: int, quantization: Quantization, shards: int = 0, replicas: int = 0) -> None:
         async with _translated(self._where):
             if not await self._client.collection_exists(self._collection):
-                await self._create(dimensions, quantization)
+                await self._create(dimensions, quantization, shards, replicas)
             config = (await self._client.get_collection(self._collection)).config.params
         vectors, sparse = config.vectors, config.sparse_vectors or {}
         dense = vectors.get("dense") if isinstance(vectors, dict) else None
@@ -92,12 +112,14 @@ class ServerStore:
                 "Set QDRANT_COLLECTION to a new name, or the model back"
             )
 
-    async def _create(self, dimensions: int, quantization: Quantization) -> None:
+    async def _create(self, dimensions: int, quantization: Quantization, shards: int, replicas: int) -> None:
         await self._client.create_collection(
             self._collection,
             vectors_config={"dense": models.VectorParams(size=dimensions, distance=models.Distance.COSINE)},
             sparse_vectors_config={"bm25": models.SparseVectorParams(modifier=models.Modifier.IDF)},
             quantization_config=_QUANTIZATIONS[quantization],
+            shard_number=shards or None,
+            replication_factor=replicas or None,
         )
         await self._client.create_payload_index(
             self._collection, "document", field_schema=models.PayloadSchemaType.INTEGER
@@ -175,6 +197,15 @@ async def _translated(where: str) -> AsyncGenerator[None]:
             f"the Qdrant server at {where} did not do what was asked: {reason}; "
             "check that it runs, QDRANT_URL (or QDRANT_HOST and QDRANT_PORT) and QDRANT_API_KEY"
         ) from error
+
+
+def label(url: str, collection: str) -> str:
+    return f"qdrant {_where(url)}/{collection}"
+
+
+def _where(url: str) -> str:
+    parts = urlsplit(url)
+    return url if url == ":memory:" else f"{parts.scheme}://{parts.hostname}:{_port(url)}"
 
 
 def _port(url: str) -> int:

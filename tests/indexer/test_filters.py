@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 from pathspec import GitIgnoreSpec
 
-from indexer.filters import KINDS, BadFilter, Filters, moment, passing
+from indexer.filters import KINDS, BadFilter, Filters, Reach, moment, passing
 from indexer.parse import SUPPORTED
 
 ROOTS = ("/home/ana/notes", "/home/ana/work", "/srv")
@@ -68,6 +68,23 @@ def test_any_glob_chooses_what_the_plain_way_chooses() -> None:
         assert chosen(paths, Filters(glob)) == expected, glob
         agreed += 0 < len(expected) < len(paths)
     assert agreed > 300
+
+
+@pytest.mark.parametrize(
+    "glob",
+    ["*a" * 40 + "x", "a*" * 25 + "b", "*a?" * 20 + "x", "*[a]" * 30 + "x", "[!b]*" * 30 + "x", "*?" * 200 + "z"],
+)
+def test_a_pattern_of_many_stars_does_not_try_every_share_of_a_name_among_them(glob: str) -> None:
+    fits, fits_not = f"/srv/{'a' * 200}{glob[-1]}", f"/srv/{'a' * 200}.y"
+    began = time.process_time()
+    assert chosen([fits, fits_not], Filters(glob)) == [fits]
+    assert time.process_time() - began < 1
+
+
+def test_a_pattern_that_leaves_folders_out_all_over_is_refused() -> None:
+    with pytest.raises(BadFilter, match=r"have \*\* at most 5 times; got 'a/\*\*/a/"):
+        chosen(["/srv/a"], Filters("a/" + "**/a/" * 6))
+    assert chosen(["/srv/a/b/a"], Filters("a/" + "**/a/" * 5 + "x")) == []
 
 
 def test_ten_thousand_paths_take_a_fraction_of_the_plain_ways_time() -> None:
@@ -144,3 +161,42 @@ def test_filters_together_must_all_hold() -> None:
     assert chosen(paths, Filters(), modified) == paths
     told = str(Filters("a/", ("md", "pdf"), "1d"))
     assert told == "lies within 'a/' and is of type md or pdf and was modified since 1d"
+
+
+FILES = ["/srv/notes/a.md", "/srv/notes/b/c.md", "/srv/notesx/a.md", "/srv/home/notes/a.md", "/srv/[x]/a b.md", "/a.md"]
+
+
+@pytest.mark.parametrize(
+    ("reach", "seen"),
+    [
+        (Reach(), []),
+        (Reach(("/srv/notes",)), [0, 1]),
+        (Reach(("/srv/notes/", "/srv/notesx")), [0, 1, 2]),
+        (Reach(("/",)), [0, 1, 2, 3, 4, 5]),
+        (Reach(globs=("/srv/notes/*.md",)), [0]),
+        (Reach(globs=("/srv/**/a.md",)), [0, 2, 3]),
+        (Reach(globs=("/notes/**",)), []),
+        (Reach(("/srv/[x]",)), [4]),
+        (Reach(globs=(r"/srv/\[x\]/*.md",)), [4]),
+        (Reach(globs=("!/srv/notes/**",)), None),
+        (Reach(globs=("*.md",)), None),
+    ],
+)
+def test_a_reach_is_from_the_root_of_the_file_system_on_whatever_the_indexs_folders_are(
+    reach: Reach, seen: list[int] | None
+) -> None:
+    files = [(n, path, 0) for n, path in enumerate(FILES)]
+    if seen is None:
+        with pytest.raises(BadFilter, match="begins with /"):
+            passing(files, ["/srv"], Filters(reach=reach), 0)
+    else:
+        assert passing(files, ["/srv", "/"], Filters(reach=reach), 0) == seen
+
+
+def test_what_is_asked_for_can_only_narrow_a_reach() -> None:
+    files = [(n, path, 0) for n, path in enumerate(FILES)]
+    within = Reach(("/srv/notes",))
+    for glob in ("*.md", "/srv/**", "a.md", "/**", "../**"):
+        assert set(passing(files, ["/srv"], Filters(glob, reach=within), 0)) <= {0, 1}
+    assert passing(files, ["/srv"], Filters("a.md", reach=within), 0) == [0]
+    assert "you may see" in str(Filters(reach=within))

@@ -59,6 +59,24 @@ def test_a_phrase_is_found_over_line_breaks_in_any_case() -> None:
     assert not literal.holds("The kiln cools", ("kiln cools", "twelve"))
 
 
+@pytest.mark.parametrize(
+    ("phrase", "text", "stands"),
+    [
+        ("art", "They start with a part of it", False),
+        ("art", "They start with art", True),
+        ("max_batch", "max_batch_size", False),
+        ("qx-4471", "the QX-4471, and QX-44712", True),
+        ("qx-4471", "the QX-44712", False),
+        ("старт", "это не стартует", False),
+        ("谷仓", "灯笼挂在谷仓里", True),
+        ("학교", "어제 학교에서", True),
+        ("(a)", "f(a)b", True),
+    ],
+)
+def test_a_phrase_stands_as_words_of_its_own(phrase: str, text: str, stands: bool) -> None:
+    assert literal.holds(text, (phrase,)) is stands
+
+
 def test_a_name_is_whole_parts_of_a_path() -> None:
     assert literal.is_named("/docs/Bridge/Answer.py", "bridge/answer.py")
     assert literal.is_named("/docs/answer.py", "./answer.py")

@@ -134,10 +134,10 @@ async def test_an_ignore_file_that_is_a_link_or_a_pipe_is_not_followed(tmp_path:
 
 
 async def test_a_hostile_line_does_not_hold_up_the_scan(tmp_path: Path) -> None:
-    write(tmp_path, "a" * 250)
-    ignoring(tmp_path, "*a" * 100 + "b", "*" * 300 + "b", "**/a/**/a/**/a/**/a/**/b")
+    write(tmp_path, "a" * 250, "(" * 250)
+    ignoring(tmp_path, "*a" * 100 + "b", "*(" * 100 + "b", "*" * 300 + "b", "**/a/**/a/**/a/**/a/**/b")
     with anyio.fail_after(5):
-        assert len(await anyio.to_thread.run_sync(names, tmp_path)) == 1
+        assert len(await anyio.to_thread.run_sync(names, tmp_path)) == 2
 
 
 def test_hidden_and_generated_folders_are_left_out_without_a_word(tmp_path: Path) -> None:

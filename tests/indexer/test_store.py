@@ -1,5 +1,8 @@
 """One behaviour over both store adapters."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -8,6 +11,7 @@ from indexer.bm25 import Sparse
 from indexer.store import Point, Store, StoreUnusable
 from indexer.store.edge import open_edge
 from indexer.store.server import open_server
+from tests.fake_qdrant import fake_qdrant
 
 
 def unit(*places: int) -> np.ndarray:
@@ -105,6 +109,20 @@ async def test_the_embedded_store_keeps_what_was_flushed(tmp_path) -> None:
         assert (await store.search(unit(0), asked("lantern"), 5)).lexical[0][0] == 1
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+async def test_a_small_embedded_store_takes_little_memory(tmp_path: Path) -> None:
+    async with open_edge(tmp_path / "store", 64) as store:
+        await store.upsert([Point(n, unit(n % 64), words(f"lantern {n}"), 1) for n in range(500)])
+    before_mb = _mapped_mb()
+    async with open_edge(tmp_path / "store", 64) as store:
+        assert len((await store.search(unit(0), asked("lantern"), 5)).dense) == 5
+        assert _mapped_mb() < before_mb + 16  # a file for vectors has 32, however few are in it
+
+
+def _mapped_mb() -> float:
+    return int(Path("/proc/self/status").read_text().split("RssFile:")[1].split()[0]) / 1024
+
+
 async def test_other_dimensions_are_refused_and_nothing_is_changed(tmp_path) -> None:
     async with open_edge(tmp_path / "store", 64) as store:
         await store.upsert([Point(1, unit(0), words("lantern"), 1)])
@@ -129,3 +147,13 @@ async def test_a_qdrant_server_that_is_away_is_named_with_what_to_do(port: int) 
     with pytest.raises(StoreAway, match=rf"127.0.0.1:{port}.*QDRANT_URL"):
         async with open_server(f"http://127.0.0.1:{port}", None, "my_docs", 64):
             pass
+
+
+async def test_a_new_collection_has_the_shards_and_replicas_that_were_asked_for_and_an_old_one_its_own() -> None:
+    async with fake_qdrant() as server:
+        async with open_server(server.url, None, "my_docs", 64, shards=6, replicas=2):
+            pass
+        async with open_server(server.url, None, "my_docs", 64, shards=3):
+            pass
+    asked = server.made["my_docs"]
+    assert (asked["shard_number"], asked["replication_factor"]) == (6, 2)
