@@ -15,7 +15,7 @@ export default defineConfig({
   server: {
     // `npm run dev` beside a daemon at its usual place.
     proxy: Object.fromEntries(
-      ["/build-context", "/search", "/status", "/answers", "/documents", "/health"].map((path) => [
+      ["/build-context", "/search", "/status", "/answers", "/ratings", "/documents", "/health"].map((path) => [
         path,
         "http://127.0.0.1:8000",
       ]),

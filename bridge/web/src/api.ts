@@ -173,6 +173,11 @@ export async function cancel(request: string): Promise<void> {
   await call(`/answers/${encodeURIComponent(request)}`, { method: "DELETE" });
 }
 
+/** What the reader thinks of an answer, kept beside its trace; the last word counts. */
+export async function rate(traceId: string, up: boolean): Promise<void> {
+  await call("/ratings", posted({ trace_id: traceId, up }));
+}
+
 function scope(within: string): { in?: string } {
   return within ? { in: within } : {};
 }

@@ -3,7 +3,7 @@
 import { type Final, type Piece, Refused, TokenMissing, Unreachable, ask, cancel, listenTo } from "./api";
 import { keep, kept } from "./kept";
 import { events } from "./sse";
-import { type Turn, asked, heard, isUnderWay } from "./turn";
+import { type Rating, type Turn, asked, heard, isUnderWay } from "./turn";
 
 export interface Chat {
   /** One for each chat: what the server remembers for follow-ups. */
@@ -69,6 +69,12 @@ export function startOver(): void {
     listening?.abort();
   }
   chat = { session: unique(), turns: [] };
+  shown();
+}
+
+/** Remembers what the server was told of an answer. */
+export function rated(key: string, rating: Rating): void {
+  chat = { ...chat, turns: chat.turns.map((turn) => (turn.key === key ? { ...turn, rated: rating } : turn)) };
   shown();
 }
 

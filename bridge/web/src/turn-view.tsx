@@ -5,6 +5,7 @@ import type { Citation, Final } from "./api";
 import { again, hurry } from "./chat";
 import { Markdown } from "./markdown";
 import { useNow } from "./polled";
+import { Thumbs } from "./thumbs";
 import { type Turn, citations, isUnderWay } from "./turn";
 import { capital, duration, fileName, freshness, spot } from "./words";
 
@@ -42,6 +43,7 @@ export function TurnView({ turn, isLast, open, tracesUrl }: Shown): ReactNode {
       <Standing turn={turn} isLast={isLast} />
       {cited.length > 0 && <Sources citations={cited} open={open} />}
       {turn.final && !turn.final.error && <Facts final={turn.final} tracesUrl={tracesUrl} />}
+      {tracesUrl && turn.final?.trace_id && !turn.final.error && <Thumbs turn={turn} traceId={turn.final.trace_id} />}
     </article>
   );
 }

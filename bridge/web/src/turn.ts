@@ -23,7 +23,11 @@ export interface Turn {
   phase: Phase;
   stopping: boolean;
   final: Final | null;
+  /** What the reader thinks of it, once the server has it. */
+  rated?: Rating;
 }
+
+export type Rating = "up" | "down";
 
 export function asked(key: string, question: string, within: string): Turn {
   const phase = { name: "asking" } as const;
