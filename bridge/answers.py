@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Literal
 
 import anyio
 import anyio.abc
@@ -30,6 +31,10 @@ logger = logging.getLogger(__name__)
 
 Making = Callable[[Draft], AbstractAsyncContextManager[AsyncIterator[Numbered]]]
 """How an answer's parts come to be: `Piece* Answer`, or what refuses the question."""
+
+Outcome = Literal["answered", "failed", "cancelled", "refused"]
+Ended = Callable[[Draft, Answer | None, Outcome], None]
+"""Hears of each answer that came to an end here; without one where the question was refused."""
 
 Finding = Callable[[str], Awaitable[tuple[Draft, AbstractAsyncContextManager[AsyncIterator[Numbered]]] | None]]
 """An answer that another process began, by its id."""
@@ -64,12 +69,13 @@ class Answers:
         tasks: anyio.abc.TaskGroup,
         make: Making,
         find: Finding | None = None,
+        ended: Ended | None = None,
         *,
         grace_s: float = GRACE_S,
         unread_s: float = GRACE_S,
         most: int = MOST_KEPT,
     ) -> None:
-        self._tasks, self._make, self._find = tasks, make, find
+        self._tasks, self._make, self._find, self._ended = tasks, make, find, ended
         self._grace_s, self._unread_s, self._most = grace_s, unread_s, most
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
 
@@ -109,6 +115,10 @@ class Answers:
             await kept.ended.wait()
         return True
 
+    @property
+    def under_way(self) -> int:
+        return sum(kept.ended_at is None for kept in self._kept.values())
+
     def leave(self) -> None:
         """This process ends, the answers need not: a worker elsewhere goes on, and the next process reads on."""
         for kept in self._kept.values():
@@ -137,6 +147,8 @@ class Answers:
             kept.refused = error
         finally:
             kept.ended_at = anyio.current_time()
+            if self._ended and (outcome := _outcome(kept)):
+                self._ended(kept.draft, _end(kept), outcome)
             kept.ended.set()
             kept.left.set()
             kept.tell()
@@ -215,7 +227,24 @@ class _Reader:
 
 
 def _is_whole(kept: _Kept) -> bool:
-    return bool(kept.parts) and isinstance(kept.parts[-1].part, Answer)
+    return _end(kept) is not None
+
+
+def _end(kept: _Kept) -> Answer | None:
+    last = kept.parts[-1].part if kept.parts else None
+    return last if isinstance(last, Answer) else None
+
+
+def _outcome(kept: _Kept) -> Outcome | None:
+    """None where the process ends and the answer goes on without it."""
+    end = _end(kept)
+    if end and not end.error:
+        return "answered"
+    if kept.scope.cancel_called:
+        return "cancelled"
+    if isinstance(kept.refused, BadInput | Unavailable) and not kept.parts:
+        return "refused"
+    return "failed" if end or kept.refused else None
 
 
 def _unknown(request: str) -> str:

@@ -26,6 +26,12 @@ class AskBody(_Filtered, frozen=True):
     session: str | None = None
 
 
+class RatingBody(msgspec.Struct, frozen=True):
+    trace_id: str
+    up: bool
+    comment: str | None = None
+
+
 class IndexBody(msgspec.Struct, frozen=True):
     folders: list[str]
     accept_deletions: bool = False

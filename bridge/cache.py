@@ -28,7 +28,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -83,11 +83,16 @@ class Reused:
     similarity: float
 
 
+Miss = Literal["nothing found", "nothing near", "another question", "passages moved on", "unfit", "off"]
+Decided = Literal["reused", Miss]
+
+
 @dataclass(frozen=True, slots=True)
 class Missed:
-    """Why no entry could be used, in words."""
+    """Why no entry could be used, in words, and of which kind that is."""
 
     reason: str
+    kind: Miss = "off"
 
 
 Decision = Reused | Missed
@@ -233,7 +238,7 @@ class Cache:
         if reason := self._unfit(vector, scope):
             return Missed(reason)
         if not hits:
-            return Missed("no passage was found")
+            return Missed("no passage was found", "nothing found")
         assert self._store is not None and vector is not None
         await self._expire()
         found = (await self._store.search(vector, _NO_WORDS, NEAREST, [scope.key])).dense
@@ -244,18 +249,20 @@ class Cache:
         near = sorted(((float(one.vector @ vector), one) for one in entries.values()), key=lambda pair: -pair[0])
         if not near or near[0][0] < self._threshold:
             nearest = f" (the nearest has {near[0][0]:.3f})" if near else ""
-            return Missed(f"no entry over {self._threshold:g}{nearest}")
+            return Missed(f"no entry over {self._threshold:g}{nearest}", "nothing near")
         recorded = self._recorded(list({hit.path for hit in hits}))
-        reasons: list[str] = []
+        missed: list[Missed] = []
         for similarity, entry in near:
             if similarity < self._threshold or entry.scope != scope.key:
                 continue
-            reason = difference(entry.question, question) or moved_on(entry, hits, recorded)
-            if reason is None:
+            if unlike := difference(entry.question, question):
+                missed.append(Missed(unlike, "another question"))
+            elif moved := moved_on(entry, hits, recorded):
+                missed.append(Missed(moved, "passages moved on"))
+            else:
                 await self._in_thread(Rows.use, entry.id, time.time())
                 return Reused(msgspec.json.decode(entry.answer, type=Answer), entry.question, similarity)
-            reasons.append(reason)
-        return Missed(reasons[0] if reasons else "no entry of this scope")
+        return missed[0] if missed else Missed("no entry of this scope", "nothing near")
 
     async def _keep(self, entry: Entry) -> bool:
         assert self._store is not None

@@ -49,7 +49,13 @@ def _stores(settings: Settings, folder: Folder) -> OpenStore:
 
     url = settings.qdrant
     return lambda name, dimensions: open_server(
-        url, settings.qdrant_api_key, name, dimensions, alias=settings.cache_collection
+        url,
+        settings.qdrant_api_key,
+        name,
+        dimensions,
+        alias=settings.cache_collection,
+        shards=settings.shard_number,
+        replicas=settings.replication_factor,
     )
 
 

@@ -1,5 +1,6 @@
 """The service as another process has it: over the daemon's HTTP on its Unix socket."""
 
+import sys
 from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from typing import Any, TypeVar
@@ -59,8 +60,17 @@ async def remote(socket_path: str) -> AsyncGenerator["Remote"]:
         transport=httpx.AsyncHTTPTransport(uds=socket_path),
         base_url="http://tandem",
         timeout=httpx.Timeout(CONNECT_S, read=READ_S),
+        event_hooks={"request": [_join]},
     ) as client:
         yield Remote(client, socket_path)
+
+
+async def _join(request: httpx.Request) -> None:
+    """The caller's trace; who has not loaded OpenTelemetry has none."""
+    if "opentelemetry.trace" in sys.modules:
+        from bridge.joining import sent
+
+        request.headers.update(sent())
 
 
 class Remote:
@@ -94,6 +104,9 @@ class Remote:
 
     async def cancel(self, request: str) -> bool:
         return (await self._call("DELETE", f"/answers/{quote(request, '')}", dict[str, bool]))["cancelled"]
+
+    async def rate(self, trace_id: str, up: bool, comment: str | None = None) -> None:
+        await self._sent("POST", "/ratings", {"trace_id": trace_id, "up": up, "comment": comment})
 
     async def cache_entries(self) -> Sequence[CacheEntry]:
         return (await self._call("GET", "/cache", _Entries)).entries
@@ -130,18 +143,25 @@ class Remote:
     async def resume(self) -> None:
         await self._call("POST", "/resume", dict[str, Any])
 
-    async def stop(self) -> None:
-        await self._call("POST", "/stop", dict[str, Any])
+    async def stop(self, if_idle: bool = False) -> bool:
+        """Raises Unavailable where it was to be idle, and is not."""
+        return (await self._call("POST", "/stop?if=idle" if if_idle else "/stop", dict[str, bool]))["stopping"]
 
     async def _call(
         self, method: str, path: str, kind: type[Data], body: dict[str, Any] | None = None, **options: Any
     ) -> Data:
-        content = msgspec.json.encode(body) if body is not None else None
+        return msgspec.json.decode(await self._sent(method, path, body, **options), type=kind)
+
+    async def _sent(self, method: str, path: str, body: dict[str, Any] | None = None, **options: Any) -> bytes:
+        try:
+            content = msgspec.json.encode(body) if body is not None else None
+        except UnicodeEncodeError as error:  # as a shell's bytes that are no UTF-8 come
+            raise BadInput("expected Unicode text in UTF-8; it holds half a surrogate pair") from error
         with self._translated():
             response = await self._client.request(method, path, content=content, **options)
         if response.is_error:
             raise _refusal(response)
-        return msgspec.json.decode(response.content, type=kind)
+        return response.content
 
     @contextmanager
     def _translated(self) -> Generator[None]:

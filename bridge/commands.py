@@ -8,16 +8,20 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import anyio
 
+from bridge import paired
 from bridge.citing import also_in, current, made_of, place, time_spent
-from bridge.folder import Folder, Held, Unusable, held, holding, running
+from bridge.folder import Folder, Held, held, holding, running
+from bridge.install.files import Refused
 from bridge.service import Answer, BadInput, Part, Service, Unavailable, asking
 from bridge.settings import Settings, WrongSetting, load
 from bridge.terminal import printable, say, say_json
+from bridge.whereabouts import Unusable
 from indexer.embed import EmbedderAway, EmbedderUnusable
 from indexer.filters import Filters
 from indexer.hits import Summary
@@ -30,12 +34,23 @@ _HELD_S = 10  # how long a command waits for a short one that has the data folde
 _LOOK_EVERY_S = 0.1
 _FAILED_SHOWN = 20
 
+# As whom a paired machine comes to the queue: the first of these that it is. All else comes as a bridge.
+_ROLES = {
+    "worker": ("worker",),
+    "workers": ("admin", "bridge", "worker"),
+    "dead": ("admin", "bridge", "worker"),
+    "pair": ("pair",),
+    "queue": (),
+    "service": (),
+}
+
 _FORESEEN = (
     BadInput,
     EmbedderAway,
     EmbedderUnusable,
     Held,
     NoReader,
+    Refused,
     StoreAway,
     StoreUnusable,
     Unavailable,
@@ -52,8 +67,8 @@ def run(arguments: argparse.Namespace) -> int:
     # Of a parser that Ctrl-C ended before us it warns in words that help nobody.
     logging.getLogger("asyncio").setLevel(logging.ERROR)
     try:
-        settings = load(arguments.data)
-        anyio.run(_COMMANDS[arguments.command], arguments, settings)
+        settings = load(arguments.data, roles=_ROLES.get(arguments.command, ("bridge",)))
+        status = anyio.run(_COMMANDS[arguments.command], arguments, settings)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return 130
@@ -64,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
         if unforeseen:
             raise
         return _ended(_leaf(group))
-    return 0
+    return status or 0
 
 
 def _ended(error: BaseException) -> int:
@@ -220,6 +235,26 @@ async def _migrate(arguments: argparse.Namespace, settings: Settings) -> None:
         say(f"{moved.chunks} chunks moved from {moved.source} to {moved.target}; {moved.embedded_chunks} embedded")
 
 
+async def _setup(arguments: argparse.Namespace, settings: Settings) -> None:
+    from bridge.setting_up import Ready, set_up
+
+    if settings.qdrant is None:
+        ready = Ready("embedded", {}, 0)
+    else:
+        async with _service(settings) as service:
+            ready = await set_up(settings, settings.qdrant, service)
+    if arguments.json:
+        say_json(ready)
+    elif settings.qdrant is None:
+        say("nothing to set up: no QDRANT_URL or QDRANT_HOST is set, and the embedded store makes its own files")
+    else:
+        say(f"{ready.store} is ready")
+        for alias, collection in ready.aliases.items():
+            say(f"{alias:20} {collection or 'none yet'}")
+        if ready.chunks_left:
+            say(f"{ready.chunks_left} chunks are not there yet: `tandem migrate` moves them, or the daemon does")
+
+
 async def _backup(arguments: argparse.Namespace, settings: Settings) -> None:
     from bridge.migrating import back_up
 
@@ -242,6 +277,12 @@ async def _doctor(arguments: argparse.Namespace, settings: Settings) -> None:
             say_json(check)
         else:
             say(f"{check.state:8} {check.part:10} {check.found}" + (f"\n{'':20}{check.remedy}" if check.remedy else ""))
+
+
+async def _install(arguments: argparse.Namespace, settings: Settings) -> None:
+    from bridge.install.command import install
+
+    install(arguments, settings)
 
 
 def _absolute(path: str) -> str:
@@ -339,6 +380,16 @@ def _raise_for(part: Part) -> None:
         raise Unavailable(f"the answer stops short: {part.error}")
 
 
+async def _rate(arguments: argparse.Namespace, settings: Settings) -> None:
+    up = arguments.rating == "up"
+    async with _service(settings) as service:
+        await service.rate(arguments.trace_id, up, arguments.comment)
+    if arguments.json:
+        say_json({"trace_id": arguments.trace_id, "rating": arguments.rating})
+    else:
+        say(f"sent to the answer's trace: thumbs {arguments.rating}")
+
+
 async def _status(arguments: argparse.Namespace, settings: Settings) -> None:
     from bridge.progress import run_in_words
 
@@ -360,6 +411,8 @@ async def _status(arguments: argparse.Namespace, settings: Settings) -> None:
     say(f"embedding  {status.embedding}")
     say(f"store      {status.store}")
     say(f"engine     {status.engine}, {status.workers} worker{'' if status.workers == 1 else 's'}")
+    if queue := paired.known(settings.data, settings.redis_url):
+        say(f"paired     as {queue.user} with the queue at {queue.where}")
     for word, files in (("failed", status.failed), ("left out", status.left_out)):
         for file in files[:_FAILED_SHOWN]:
             say(f"{word:10} {printable(file.path)}: {file.reason}")
@@ -406,6 +459,19 @@ async def _cache(arguments: argparse.Namespace, settings: Settings) -> None:
         await cache(arguments, service)
 
 
+async def _token(arguments: argparse.Namespace, settings: Settings) -> None:
+    from bridge.token_commands import token
+
+    await token(arguments, settings)
+
+
+async def _trace(arguments: argparse.Namespace, settings: Settings) -> int:
+    from bridge.trace_commands import trace
+
+    # Questions that are asked again are none that somebody asked.
+    return await trace(arguments, settings, partial(_service, replace(settings, phoenix_collector_endpoint=None)))
+
+
 async def _eval(arguments: argparse.Namespace, settings: Settings) -> None:
     from bridge.evaluating import evaluate
     from bridge.own_report import judged_in_words, own_in_words
@@ -427,7 +493,27 @@ def _indented(text: str) -> str:
     return "\n".join(f"    {line}" for line in printable(text).splitlines())
 
 
-Command = Callable[[argparse.Namespace, Settings], Awaitable[Any]]
+async def _queue(arguments: argparse.Namespace, settings: Settings) -> None:
+    from bridge.queue_server import queue
+
+    await queue(arguments, settings)
+
+
+async def _pair(arguments: argparse.Namespace, settings: Settings) -> None:
+    from bridge.pairing_commands import pair
+
+    await pair(arguments, settings)
+
+
+async def _services(arguments: argparse.Namespace, settings: Settings) -> None:
+    from bridge.services.command import service
+
+    service(arguments, settings)
+
+
+Command = Callable[[argparse.Namespace, Settings], Awaitable[int | None]]
+"""What it returns is the exit status, 0 without one."""
+
 _COMMANDS: dict[str, Command] = {
     "up": _up,
     "down": _down,
@@ -437,16 +523,24 @@ _COMMANDS: dict[str, Command] = {
     "pause": _pause,
     "resume": _resume,
     "migrate": _migrate,
+    "setup": _setup,
     "backup": _backup,
     "restore": _restore,
     "doctor": _doctor,
+    "install": _install,
     "search": _search,
     "ask": _ask,
+    "rate": _rate,
     "status": _status,
     "ls": _ls,
     "worker": _worker,
     "workers": _workers,
     "dead": _dead,
+    "queue": _queue,
+    "pair": _pair,
     "cache": _cache,
+    "token": _token,
+    "trace": _trace,
+    "service": _services,
     "eval": _eval,
 }

@@ -6,20 +6,26 @@ import socket
 import sys
 from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import replace
 from importlib.metadata import version
 
 import anyio
 import anyio.abc
 import uvicorn
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from bridge import gateway
+from bridge.door import Door
 from bridge.folder import Folder, holding
 from bridge.mcp_later import mcp_later
+from bridge.notifying import notify, status
 from bridge.progress import shown
+from bridge.scoped import Scoped
 from bridge.settings import Settings, WrongSetting
 from bridge.sockets import bound
 from bridge.tandem import Tandem, opened
+from bridge.tokens import Tokens
 from bridge.traced import traced
 from observability.traces import Traces
 
@@ -31,33 +37,36 @@ _GRACE_S = 1  # for answers under way when we are told to stop
 
 async def serve(settings: Settings, folders: Sequence[str], *, private_phoenix: bool = False) -> None:
     """Runs until SIGINT, SIGTERM or `tandem down`. Raises Held, WrongSetting, BadInput and what `opened` raises."""
-    if settings.host not in _LOOPBACK and not settings.token:
+    folder = Folder(settings.data)
+    tokens = Tokens(folder.tokens)
+    if settings.host not in _LOOPBACK and not (settings.token or settings.oauth_issuer or tokens.are_asked_for):
         raise WrongSetting(
-            f"HOST is {settings.host}, which others can reach: that needs TANDEM_TOKEN, a secret which they must send; "
-            "set it, or leave HOST at 127.0.0.1"
+            f"HOST is {settings.host}, which others can reach: that needs a secret which they must send. Make one for "
+            "each of them with `tandem token add NAME`, or set TANDEM_TOKEN; or leave HOST at 127.0.0.1"
         )
     # How often a thread that computes lets the loop in: searches stay quick while files are indexed.
     sys.setswitchinterval(0.0005)
-    folder = Folder(settings.data)
     with holding(folder):
         async with AsyncExitStack() as stack:
             traces = await stack.enter_async_context(_traced(settings, private_phoenix))
             tandem = await stack.enter_async_context(opened(settings, traces, background=True))
             await tandem.add(folders)
-            await _serve(tandem, settings, folder)
+            await _serve(tandem, settings, folder, tokens)
 
 
-async def _serve(tandem: Tandem, settings: Settings, folder: Folder) -> None:
+async def _serve(tandem: Tandem, settings: Settings, folder: Folder, tokens: Tokens) -> None:
     ours = version("tandem-rag")
     async with AsyncExitStack() as stack:
+        service = Scoped(tandem, lambda: tokens.key)
+        door, more = await stack.enter_async_context(_door(settings, tokens))
         app = gateway.app(
-            tandem,
+            service,
             version=ours,
-            token=settings.token,
-            # With a token the Host header guards nothing more, and the names of a server are not known here.
-            allowed_hosts=["*"] if settings.token else [settings.host],
+            door=door,
+            allowed_hosts=[settings.host],
             cors_origins=[origin.strip() for origin in settings.cors_origins.split(",") if origin.strip()],
-            mcp=await stack.enter_async_context(mcp_later(tandem, ours, str(folder.mcp_socket))),
+            mcp=await stack.enter_async_context(mcp_later(service, ours, str(folder.mcp_socket))),
+            more=more,
             metrics=tandem.metrics,
         )
         listeners = [await stack.enter_async_context(bound(str(folder.http_socket)))]
@@ -69,9 +78,23 @@ async def _serve(tandem: Tandem, settings: Settings, folder: Folder) -> None:
         tasks.start_soon(tandem.keeping.run)
         await tasks.start(_http, app, listeners)
         _greet(settings, folder, port)
+        notify("READY=1", status(f"answers at {_where(settings, folder, port)}"))
         tasks.start_soon(shown, tandem.indexer)
         await tandem.stopped.wait()
         tasks.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _door(settings: Settings, tokens: Tokens) -> AsyncGenerator[tuple[Door, Sequence[BaseRoute]]]:
+    """And the routes that tell how to get a token of an authorization server, where one is named."""
+    door = Door(settings.token, tokens, is_shut=settings.host not in _LOOPBACK)
+    if not settings.oauth_issuer:
+        yield door, ()
+        return
+    from bridge.oauth import opened_oauth  # with httpx, a tenth of a daemon's start
+
+    async with opened_oauth(settings, tokens) as oauth:
+        yield replace(door, introspect=oauth.caller, challenge=oauth.challenge), oauth.routes
 
 
 @asynccontextmanager
@@ -121,7 +144,15 @@ async def _http(
     app: ASGIApp, listeners: list[socket.socket], *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
 ) -> None:
     # Its access log would go to stdout; errors are the gateway's to log.
-    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=_GRACE_S)
+    # Nothing here asks who X-Forwarded-For says it is, so nobody is believed it.
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=_GRACE_S,
+        proxy_headers=False,
+    )
     server = _Server(config)
     ended = anyio.Event()
 
@@ -146,9 +177,13 @@ async def _http(
 async def _until_signal(tandem: Tandem) -> None:
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async for _ in signals:
+            notify("STOPPING=1")
             await tandem.stop()
 
 
 def _greet(settings: Settings, folder: Folder, port: socket.socket | None) -> None:
-    where = f"http://{settings.host}:{port.getsockname()[1]}" if port else f"the socket {folder.http_socket}"
-    logger.info("Tandem answers at %s (index: %s); Ctrl-C stops it", where, folder.data)
+    logger.info("Tandem answers at %s (index: %s); Ctrl-C stops it", _where(settings, folder, port), folder.data)
+
+
+def _where(settings: Settings, folder: Folder, port: socket.socket | None) -> str:
+    return f"http://{settings.host}:{port.getsockname()[1]}" if port else f"the socket {folder.http_socket}"

@@ -3,7 +3,7 @@
 Only the standard library: the relay uses it, once for each client, and must be up at once.
 """
 # pathlib would cost each relay 5 ms of its start.
-# ruff: noqa: PTH103, PTH120, PTH123
+# ruff: noqa: PTH103, PTH120, PTH123, PTH202
 
 import fcntl
 import os
@@ -85,6 +85,8 @@ def _connect_or_start(
         if locked and not daemon:
             daemon = start()
             give_up = time.monotonic() + START_S
+        if daemon and daemon.has_news():
+            give_up = time.monotonic() + START_S
         locked = locked or _locks(lock)
         if daemon and daemon.has_failed():
             raise CannotStart(f"the daemon {daemon.reason()}; its log: {log_path}")
@@ -118,13 +120,23 @@ class _Start:
         import subprocess
 
         with open(log_path, "ab") as log:
-            self._log_path, self._log_start = log_path, log.tell()
+            self._log_path, self._log_start, self._log_end = log_path, log.tell(), log.tell()
             self._process = subprocess.Popen(  # noqa: S603 (our own command)
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                cwd=os.path.dirname(log_path) or None,  # where we were started, a stranger's `.env` may lie
             )
         self._grace_s = grace_s
         self._ended_at: float | None = None
         say(f"starting the daemon (process {self._process.pid}); its log: {log_path}")
+
+    def has_news(self) -> bool:
+        """Whether it has said something since: a model may be on its way, for minutes."""
+        before, self._log_end = self._log_end, os.path.getsize(self._log_path)
+        return self._log_end > before
 
     def has_failed(self) -> bool:
         if self._process.poll() is None:

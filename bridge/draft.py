@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import msgspec
 from opentelemetry import trace
 
-from bridge.grounding import checked
+from bridge.grounding import Claim, checked
 from bridge.service import Answer, Citation, Numbered, Piece, Place, Timings
 from indexer.filters import EVERYTHING, Filters
 from indexer.hits import Found, Freshness, Hit
@@ -29,11 +29,14 @@ class Record(msgspec.Struct, frozen=True):
     label: str = ""
     trace_id: str | None = None
     asked_ms: int = 0
+    span_id: str | None = None
 
 
 @dataclass(slots=True, eq=False)
 class Draft:
-    """`question` is what is searched for; `asked` what was typed. `goes_on`: leaving it does not cancel its job."""
+    """`question` is what is searched for; `asked` what was typed. `goes_on`: leaving it does not cancel its job.
+    `claims`: the answer's, once it has ended. `cache`: what the cache decided, once it was asked.
+    `span_id`: of the answer's own span, where it is kept; `check`: of the one on which its check stands, likewise."""
 
     request: str
     asked: str
@@ -46,9 +49,13 @@ class Draft:
     degraded: tuple[str, ...] = ()
     label: str = ""
     trace_id: str | None = None
+    span_id: str | None = None
     text: str = ""
     place: Place = (0, 0)
     goes_on: bool = False
+    claims: Sequence[Claim] = ()
+    cache: str | None = None
+    check: str | None = None
     _began: float = field(default_factory=time.time)
     _searched: float | None = None
     _first: float | None = None
@@ -68,6 +75,7 @@ class Draft:
             degraded=kept.degraded,
             label=kept.label,
             trace_id=kept.trace_id,
+            span_id=kept.span_id,
             _began=kept.asked_ms / 1000,
         )
 
@@ -81,13 +89,21 @@ class Draft:
             self.label,
             self.trace_id,
             int(self._began * 1000),
+            self.span_id,
         )
         return msgspec.json.encode(kept)
 
     def found(self, found: Found, passages: Sequence[Hit], span: trace.Span) -> None:
         self.passages, self.freshness, self.degraded = passages, found.freshness, found.degraded
-        self.trace_id = trace.format_trace_id(span.get_span_context().trace_id) if span.is_recording() else None
+        if span.is_recording():
+            own = span.get_span_context()
+            self.trace_id, self.span_id = trace.format_trace_id(own.trace_id), trace.format_span_id(own.span_id)
         self._searched = time.time()
+
+    @property
+    def asked_at(self) -> float:
+        """Seconds since the epoch."""
+        return self._began
 
     def add(self, delta: Delta) -> Numbered | None:
         """The piece that it makes, where it has text."""
@@ -110,6 +126,7 @@ class Draft:
     def _answer(self, final: Final) -> Answer:
         engine = final.engine or self.label
         found = checked(self.text, self.passages)
+        self.claims = found.claims
         return Answer(
             answer=self.text,
             citations=tuple(map(self._placed, found.citations, found.supports)),

@@ -8,7 +8,7 @@ from pathlib import Path
 import anyio.to_thread
 
 from bridge.settings import Settings, WrongSetting, worded
-from indexer.embed import EmbedderUnusable, weights
+from indexer.embed import EmbedderUnusable, packaged
 from indexer.embed.prefixes import Asked
 from inference_server.engines import EngineUnusable, Generate
 from inference_server.engines.embed import NoWeights, embedding
@@ -80,7 +80,7 @@ def _folder(name: str, settings: Settings) -> Path:
     """A local copy of the whole model: its pooling and its limits too, not the weights alone."""
     if Path(name).is_dir():
         return Path(name)
-    if place := settings.embed_model or weights.package(name):
+    if place := settings.embed_model or packaged.package(name):
         return place
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError

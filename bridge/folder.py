@@ -1,27 +1,23 @@
-"""What lies where in the data folder, and the lock that makes one process its owner. Stdlib only, for `tandem mcp`."""
+"""What lies where in the data folder, and the lock that makes one process its owner."""
 
 import fcntl
-import hashlib
 import json
 import os
 import socket
 import sys
-import tempfile
 import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from bridge import VERSION
+from bridge.whereabouts import sockets, unwritable
+
 _CONNECT_S = 5.0
-_LONGEST_SOCKET = 90  # bytes: a Unix socket's path ends at about 104, and a temporary name is longer than the name
 
 
 class Held(Exception):
     """Another process owns the data folder; the message says which."""
-
-
-class Unusable(Exception):
-    """There can be no data folder at that place; the message says why and what to do."""
 
 
 class Folder:
@@ -31,6 +27,7 @@ class Folder:
         self.stores = data / "store"
         self.lock = data / "lock"
         self.log = data / "daemon.log"
+        self.tokens = data / "tokens.json"
 
     @property
     def http_socket(self) -> Path:
@@ -46,16 +43,7 @@ class Folder:
             self.data.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def _sockets(self) -> Path:
-        if len(os.fsencode(self.data / "http.sock")) <= _LONGEST_SOCKET:
-            return self.data
-        name = hashlib.blake2b(os.fsencode(self.data), digest_size=8).hexdigest()
-        short = Path(tempfile.gettempdir(), f"tandem-{os.getuid()}-{name}")
-        with _worded(short):
-            short.mkdir(mode=0o700, exist_ok=True)
-            found = short.stat()
-        if found.st_uid != os.getuid() or found.st_mode & 0o077:
-            raise Unusable(f"{short} was expected to be a folder that only this user may open; remove it")
-        return short
+        return Path(sockets(str(self.data)))
 
 
 def running(socket_path: str) -> bool:
@@ -95,9 +83,9 @@ def holding(folder: Folder) -> Generator[None]:
         except BlockingIOError as error:
             raise Held(_holder(folder)) from error
         command = " ".join(["tandem", *sys.argv[1:2]])
-        told = json.dumps({"pid": os.getpid(), "command": command, "since": time.strftime("%H:%M:%S")})
+        told = {"pid": os.getpid(), "command": command, "since": time.strftime("%H:%M:%S"), "version": VERSION}
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, told.encode(), 0)
+        os.pwrite(descriptor, json.dumps(told).encode(), 0)
         yield
     finally:
         os.close(descriptor)
@@ -119,7 +107,4 @@ def _worded(place: Path) -> Generator[None]:
     try:
         yield
     except OSError as error:
-        raise Unusable(
-            f"{place} was expected to be a folder that Tandem can write to ({error.strerror}); "
-            "use another with --data or TANDEM_DATA"
-        ) from error
+        raise unwritable(place, error) from error

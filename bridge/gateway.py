@@ -6,6 +6,7 @@
     POST /answers        the same                      {"request"}: its answer, to be read or not
     GET  /answers/ID     Last-Event-ID, or ?after=     data: … from there on
     DELETE /answers/ID                                 {"cancelled"}
+    POST /ratings        {"trace_id", "up", "comment"}  204: what a person thinks of an answer
     GET  /documents/ID, /documents/ID/file             a document's text and pages; its bytes
     GET  /status, /metrics, /openapi.json, /docs
     *    /mcp                                          MCP, streamable HTTP
@@ -13,14 +14,15 @@
     GET  /documents?in=GLOB                            over the Unix socket only, as all that follow
     GET, DELETE /cache, GET /cache/stats               the answers that are kept to be given again
     POST /index          {"folders", "accept_deletions"}
-    POST /reindex, /forget  {"path"}                   POST /pause, /resume, /stop
+    POST /reindex, /forget  {"path"}                   POST /pause, /resume, /stop[?if=idle]
 
-Every failure is {"error": {"code", "message"}}. `guard` stands before all of it.
+A call with a `traceparent` (W3C) is part of that trace. Every failure is {"error": {"code", "message"}}. `guard` stands
+before all of it.
 """
 
 import logging
 import re
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -31,13 +33,15 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from bridge import openapi, webpage
-from bridge.bodies import AskBody, ForgetBody, IndexBody, ReindexBody, SearchBody
+from bridge.bodies import AskBody, ForgetBody, IndexBody, RatingBody, ReindexBody, SearchBody
 from bridge.documents import file_response
+from bridge.door import Door
 from bridge.guard import failure, guarded
+from bridge.joining import joined
 from bridge.metrics import CONTENT_TYPE
 from bridge.service import BadInput, NotFound, Overloaded, Place, Service, Unavailable
 from bridge.streaming import Events
@@ -55,17 +59,19 @@ def app(
     *,
     version: str,
     token: str | None = None,
+    door: Door | None = None,
     allowed_hosts: Collection[str] = (),
     cors_origins: Collection[str] = (),
     mcp: ASGIApp | None = None,
+    more: Sequence[BaseRoute] = (),
     metrics: Callable[[], Awaitable[bytes]] | None = None,
     heartbeat_s: float = HEARTBEAT_S,
 ) -> Starlette:
     """The ASGI app for all sockets of one uvicorn: TCP, and Unix sockets that `sockets.bound` made.
 
-    `token`: what TCP callers must show, null where only loopback can reach the port. `allowed_hosts`: names or
-    name:port that Host may say beyond loopback; "*" is any, for where the token keeps rebound names out.
-    `cors_origins`: whole origins whose pages may call. `mcp`: MCP over HTTP. `metrics`: the page
+    `token`: what TCP callers must show, null where only loopback can reach the port; `door` instead of it: where they
+    have others too. `allowed_hosts`: names or name:port that Host may say beyond loopback, where no token is asked for.
+    `cors_origins`: whole origins whose pages may call. `mcp`: MCP over HTTP. `more`: routes. `metrics`: the page
     of that name. A comment goes out after `heartbeat_s` of silence in a stream.
     """
     routes = [
@@ -75,6 +81,7 @@ def app(
         Route("/answers", partial(_begin, service), methods=["POST"]),
         Route("/answers/{request}", partial(_follow, service, heartbeat_s), methods=["GET"]),
         Route("/answers/{request}", partial(_cancel, service), methods=["DELETE"]),
+        Route("/ratings", partial(_rate, service), methods=["POST"]),
         Route("/cache", partial(_cache, service), methods=["GET"]),
         Route("/cache", partial(_clear_cache, service), methods=["DELETE"]),
         Route("/cache/stats", partial(_cache_stats, service)),
@@ -95,10 +102,14 @@ def app(
     if metrics:
         routes.append(Route("/metrics", partial(_metrics, metrics)))
     guard = Middleware(
-        guarded, token=token, allowed_hosts=allowed_hosts, cors_origins=cors_origins, local_paths=LOCAL_PATHS
+        guarded,
+        door=door or Door(token),
+        allowed_hosts=allowed_hosts,
+        cors_origins=cors_origins,
+        local_paths=LOCAL_PATHS,
     )
     errors: Any = {BadInput: _bad_input, Unavailable: _unavailable, HTTPException: _http}
-    return Starlette(routes=routes, middleware=[guard], exception_handlers=errors)
+    return Starlette(routes=[*routes, *more], middleware=[guard, Middleware(joined)], exception_handlers=errors)
 
 
 def _described(version: str) -> list[Route]:
@@ -141,6 +152,12 @@ async def _follow(service: Service, heartbeat_s: float, request: Request) -> Res
 
 async def _cancel(service: Service, request: Request) -> Response:
     return _json({"cancelled": await service.cancel(request.path_params["request"])})
+
+
+async def _rate(service: Service, request: Request) -> Response:
+    body = await _body(request, RatingBody)
+    await service.rate(body.trace_id, body.up, body.comment)
+    return Response(status_code=204)
 
 
 def _place(said: str | None, answer: str) -> Place:
@@ -211,7 +228,8 @@ async def _resume(service: Service, request: Request) -> Response:
 
 
 async def _stop(service: Service, request: Request) -> Response:
-    await service.stop()
+    if not await service.stop(if_idle=request.query_params.get("if") == "idle"):
+        return failure(409, "busy", "somebody is being answered")
     return _json({"stopping": True})
 
 

@@ -39,6 +39,11 @@ class Checked:
     claims: tuple[Claim, ...]
 
 
+def is_evidence(hit: Hit, threshold: float) -> bool:
+    """Whether an answer may rest on it. `threshold`: the cosine from which the dense side alone may say so."""
+    return hit.lexical_score is not None or hit.dense_score is None or hit.dense_score >= threshold
+
+
 def checked(answer: str, hits: Sequence[Hit]) -> Checked:
     """`hits` in the order in which the answer counts them, from 1."""
     said = list(sentences(answer))

@@ -10,14 +10,14 @@ import anyio.to_thread
 from anyio.abc import SocketListener, SocketStream
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from bridge.service import Service
+from bridge.service import Library
 from bridge.sockets import bound
 
 logger = logging.getLogger("tandem")
 
 
 @asynccontextmanager
-async def mcp_later(service: Service, version: str, socket_path: str) -> AsyncGenerator[ASGIApp]:
+async def mcp_later(service: Library, version: str, socket_path: str) -> AsyncGenerator[ASGIApp]:
     """Serves a session for each connection to the socket, and, as an ASGI app for `gateway.app`, those over HTTP.
 
     Clients connect from the beginning; the first one waits for the import, as it would for the daemon's start.
@@ -33,7 +33,7 @@ async def mcp_later(service: Service, version: str, socket_path: str) -> AsyncGe
 
 
 class _Later:
-    def __init__(self, service: Service, version: str) -> None:
+    def __init__(self, service: Library, version: str) -> None:
         self._service, self._version = service, version
         self._wanted, self._ready = anyio.Event(), anyio.Event()
         self._lines: Callable[[SocketStream], Awaitable[None]]

@@ -3,18 +3,19 @@
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from statistics import fmean
 from typing import TYPE_CHECKING
 
 import anyio
 
+from bridge.exposition import Sample, family
 from wire import QueueDown
 
 if TYPE_CHECKING:
     from bridge.settings import Settings
+    from observability.traces import Traces
     from wire.redis.office import Office, Queue, Worker
-
-    Sample = tuple[Mapping[str, str], float]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 LIMIT_S = 1.5  # for the queues: a scrape that waits is a scrape that is missed
@@ -33,10 +34,13 @@ _COUNTED = {
 
 @dataclass(frozen=True, slots=True)
 class Index:
+    """`as_of`: ISO 8601, null before the first run."""
+
     documents: int
     chunks: int
     pending: int
     failed: int
+    as_of: str | None = None
 
 
 @asynccontextmanager
@@ -58,8 +62,8 @@ async def offices(settings: "Settings") -> AsyncGenerator[Mapping[str, "Office"]
         yield found
 
 
-async def page(index: Index, offices: Mapping[str, "Office"]) -> bytes:
-    """A queue that is away is a figure, too."""
+async def page(index: Index, offices: Mapping[str, "Office"], more: Iterable[str] = ()) -> bytes:
+    """A queue that is away is a figure, too. `more`: lines of others."""
     queues: dict[str, Queue] = {}
 
     async def ask(key: str, office: "Office") -> None:
@@ -70,35 +74,47 @@ async def page(index: Index, offices: Mapping[str, "Office"]) -> bytes:
         async with anyio.create_task_group() as tasks:
             for key, office in offices.items():
                 tasks.start_soon(ask, key, office)
-    lines = list(_of_index(index))
+    lines = [*_of_index(index), *more]
     up: list[Sample] = [({"queue": key}, int(key in queues)) for key in offices]
-    lines += _family("tandem_queue_up", "Whether the queue answers.", up)
+    lines += family("tandem_queue_up", "Whether the queue answers.", up)
     lines += _of_queues({key: queues[key] for key in offices if key in queues})
     return "".join(f"{line}\n" for line in lines).encode()
 
 
 def _of_index(index: Index) -> Iterator[str]:
-    yield from _family("tandem_index_documents", "Documents in the index.", _one(index.documents))
-    yield from _family("tandem_index_chunks", "Chunks in the index.", _one(index.chunks))
-    yield from _family("tandem_index_pending", "Files that wait to be indexed.", _one(index.pending))
-    yield from _family("tandem_index_failed", "Files that could not be read.", _one(index.failed))
+    yield from family("tandem_index_documents", "Documents in the index.", _one(index.documents))
+    yield from family("tandem_index_chunks", "Chunks in the index.", _one(index.chunks))
+    yield from family("tandem_index_pending", "Files that wait to be indexed.", _one(index.pending))
+    yield from family("tandem_index_failed", "Files that could not be read.", _one(index.failed))
+    if index.as_of:
+        when = _one(datetime.fromisoformat(index.as_of).timestamp())
+        yield from family("tandem_index_as_of_timestamp_seconds", "As of when the index speaks.", when)
+
+
+def of_traces(traces: "Traces", *, on: bool) -> Iterator[str]:
+    yield from family("tandem_traces_on", "Whether traces were asked for.", _one(on))
+    yield from family("tandem_traces_problem", "Whether traces do not get through.", _one(traces.problem is not None))
+    dropped = "Spans that will never arrive."
+    yield from family("tandem_traces_dropped_total", dropped, _one(traces.dropped), "counter")
+    refused = "What workers told as spans and was not taken: of another trace, too much, or not known."
+    yield from family("tandem_traces_refused_total", refused, _one(traces.refused), "counter")
 
 
 def _of_queues(queues: Mapping[str, "Queue"]) -> Iterator[str]:
     """A family's samples stand together, whatever queue they are of."""
     for name, (help_, told) in _GAUGES.items():
         samples = [({"queue": key, **labels}, value) for key, queue in queues.items() for labels, value in told(queue)]
-        yield from _family(f"tandem_queue_{name}", help_, samples)
+        yield from family(f"tandem_queue_{name}", help_, samples)
     for name, help_ in _COUNTED.items():
         samples = [({"queue": key}, queue.counters[name]) for key, queue in queues.items()]
-        yield from _family(f"tandem_queue_{name}_total", help_, samples, "counter")
+        yield from family(f"tandem_queue_{name}_total", help_, samples, "counter")
 
 
-def _one(value: float) -> "Sequence[Sample]":
+def _one(value: float) -> Sequence[Sample]:
     return [({}, value)]
 
 
-def _mean(values: Iterable[float]) -> "Sequence[Sample]":
+def _mean(values: Iterable[float]) -> Sequence[Sample]:
     """Of a worker without a job yet nothing is known: no figure rather than a fast one."""
     known = [value for value in values if value]
     return _one(fmean(known)) if known else []
@@ -145,17 +161,3 @@ _GAUGES: dict[str, tuple[str, "Callable[[Queue], Sequence[Sample]]"]] = {
         lambda queue: _mean(worker.mean_s for worker in _live(queue)),
     ),
 }
-
-
-def _family(name: str, help_: str, samples: "Sequence[Sample]", kind: str = "gauge") -> list[str]:
-    lines = [f"{name}{_labels(labels)} {value:.15g}" for labels, value in samples]
-    return [f"# HELP {name} {help_}", f"# TYPE {name} {kind}", *lines] if lines else []
-
-
-def _labels(labels: Mapping[str, str]) -> str:
-    told = ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items())
-    return f"{{{told}}}" if told else ""
-
-
-def _escaped(label: str) -> str:
-    return label.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')

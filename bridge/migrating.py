@@ -11,8 +11,8 @@ from bridge.folder import Folder, holding
 from bridge.service import BadInput, Unavailable
 from bridge.settings import Settings
 from bridge.tandem import opened
+from bridge.traced import traced
 from indexer.schema import SCHEMA, copied
-from observability.traces import Off
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +28,8 @@ class Moved:
 async def migrate(settings: Settings) -> Moved:
     """Lets the index grow where the settings say and answer from there. Raises Held, Unavailable and what `opened`
     raises; stopped half-way, it goes on from there."""
-    with holding(Folder(settings.data)):
-        async with opened(settings, Off()) as tandem:
+    with holding(Folder(settings.data)), traced(settings, "tandem") as traces:
+        async with opened(settings, traces) as tandem:
             if tandem.problem:
                 raise Unavailable(tandem.problem)
             before = await tandem.status()

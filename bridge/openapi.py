@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from bridge.bodies import AskBody, SearchBody
+from bridge.bodies import AskBody, RatingBody, SearchBody
 from bridge.service import Answer, Document, Piece, Status
 from indexer.hits import Found
 
@@ -44,6 +44,7 @@ class _Call:
     streams: bool = False
     parameters: tuple[tuple[str, str, str], ...] = ()
     statuses: tuple[int, ...] = ()
+    good: int = 200
 
 
 _ID = ("request", "path", "the answer's id, as `POST /answers` and the header Tandem-Answer give it")
@@ -71,6 +72,14 @@ _CALLS = (
     ),
     _Call(
         "delete", "/answers/{request}", "Stops an answer; its engine stops too.", None, Stopped, False, (_ID,), (404,)
+    ),
+    _Call(
+        "post",
+        "/ratings",
+        "Notes what a person thinks of an answer, beside its trace in Phoenix; said again it replaces what was said.",
+        RatingBody,
+        statuses=(400, 503),
+        good=204,
     ),
     _Call(
         "get", "/documents/{document}", "A document's text, and its pages.", None, Document, False, (_DOCUMENT,), (404,)
@@ -142,7 +151,7 @@ def _responses(call: _Call) -> dict[str, Any]:
         str(status): {"description": _MEANS[status], "content": {"application/json": {"schema": _ERROR}}}
         for status in call.statuses
     }
-    return {"200": good} | errors
+    return {str(call.good): good} | errors
 
 
 def _json(kind: Any) -> dict[str, Any]:

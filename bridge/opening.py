@@ -17,6 +17,7 @@ import anyio.to_thread
 import numpy as np
 
 from bridge.folder import Folder
+from bridge.homing import Homing
 from bridge.settings import Settings
 from indexer import chunk, lexical, parse
 from indexer.catalog import Catalog
@@ -54,13 +55,19 @@ class _Wanted:
 
 
 async def open_index(
-    settings: Settings, folder: Folder, catalog: Catalog, stack: AsyncExitStack, background: bool = False
+    settings: Settings,
+    folder: Folder,
+    catalog: Catalog,
+    stack: AsyncExitStack,
+    homing: Homing,
+    background: bool = False,
 ) -> Opened:
-    """The parts close with `stack`. `background`: indexing leaves the processor to others.
+    """The parts close with `stack`. What spans tell of batches embedded elsewhere comes by `homing`; `background`:
+    indexing leaves the processor to others.
 
     Raises EmbedderAway, EmbedderUnusable, StoreAway or StoreUnusable where nothing can answer.
     """
-    parts = _Parts(settings, folder, catalog, stack, background)
+    parts = _Parts(settings, folder, catalog, stack, homing, background)
     answers = next((one for one in catalog.generations() if one.state == "answers"), None)
     try:
         wanted = await parts.wanted(answers)
@@ -71,7 +78,10 @@ async def open_index(
     except _NOT_NOW as error:
         if answers is None or (answers.place == _place(settings) and _same_model(settings, answers)):
             raise
-        opened = await parts.as_it_was(answers, str(error))
+        try:
+            opened = await parts.as_it_was(answers, str(error))
+        except _NOT_NOW as former:
+            raise type(error)(f"{error}; nor can the index as it was be had: {former}") from error
     catalog.retire_all_but({one.id for one in parts.open})
     await parts.remove_retired()
     _mark_stale(catalog)
@@ -84,6 +94,7 @@ class _Parts:
     folder: Folder
     catalog: Catalog
     stack: AsyncExitStack
+    homing: Homing
     background: bool
     open: list[Generation] = field(default_factory=list[Generation])
     """Those that this process keeps in step."""
@@ -173,6 +184,8 @@ class _Parts:
             generation.dimensions,
             alias=name,
             quantization=self.settings.quantization,
+            shards=self.settings.shard_number,
+            replicas=self.settings.replication_factor,
         )
 
     async def _discard(self, generation: Generation) -> None:
@@ -246,7 +259,7 @@ class _Parts:
         from bridge.remote_embedding import embedding_workers, has_twin
         from indexer.embed.remote import open_remote
 
-        ask = await self.stack.enter_async_context(embedding_workers(self.settings))
+        ask = await self.stack.enter_async_context(embedding_workers(self.settings, self.homing.over))
         twin = (await self._onnx(name, "fp32", asked))[0] if has_twin(name, self.settings) else None
         return await open_remote(ask, name, twin, recorded, asked)
 

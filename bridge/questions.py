@@ -9,9 +9,10 @@ from uuid import uuid4
 import anyio.abc
 
 from bridge.answer import Limits, Means, Route, answering, resuming
-from bridge.answers import Answers
+from bridge.answers import Answers, Ended
 from bridge.conversations import Conversations
 from bridge.draft import Draft
+from bridge.judge import Judge
 from bridge.reusing import Reusing
 from bridge.service import NotFound, Numbered, Place, Reader, Unavailable
 from indexer.filters import Filters
@@ -34,10 +35,13 @@ class Questions:
         limits: Limits,
         top_k: int,
         reusing: Reusing | None,
+        ended: Ended | None = None,
+        judge: Judge | None = None,
     ) -> None:
         self._look, self._routes, self._limits, self._top_k, self._reusing = look, routes, limits, top_k, reusing
+        self._judge = judge
         self._conversations = Conversations()
-        self._answers = Answers(tasks, self._making, self._begun_elsewhere)
+        self._answers = Answers(tasks, self._making, self._begun_elsewhere, ended)
         self.leave = self._answers.leave
 
     def begin(self, question: str, filters: Filters, session: str | None) -> str:
@@ -45,6 +49,11 @@ class Questions:
 
     def follow(self, request: str, after: Place, grace_s: float | None) -> AbstractAsyncContextManager[Reader]:
         return self._answers.follow(request, after, grace_s)
+
+    @property
+    def are_open(self) -> bool:
+        """Whether answers are under way here."""
+        return self._answers.under_way > 0
 
     async def cancel(self, request: str) -> bool:
         try:
@@ -59,7 +68,9 @@ class Questions:
 
     def _making(self, draft: Draft) -> AbstractAsyncContextManager[AsyncIterator[Numbered]]:
         find = partial(self._look, limit=self._top_k, filters=draft.filters)
-        return answering(draft, Means(find, self._routes, self._limits, self._conversations.add, self._reusing))
+        remember = self._conversations.add
+        means = Means(find, self._routes, self._limits, remember, self._reusing, self._judge)
+        return answering(draft, means)
 
     async def _begun_elsewhere(
         self, request: str
@@ -68,7 +79,7 @@ class Questions:
         if (found := await self._elsewhere(request)) is None:
             return None
         draft, route = found
-        return draft, resuming(draft, route.wire, self._limits)
+        return draft, resuming(draft, route, self._limits)
 
     async def _elsewhere(self, request: str) -> tuple[Draft, Route] | None:
         """Raises Unavailable where a queue that may have it is away."""

@@ -5,9 +5,12 @@
 
 Only the standard library: it is up in some 20 ms and holds 12 MB, once for each client. It starts the daemon
 where none runs and outlives it. A daemon that went away is started again by the next request, or at once where
-requests wait: they are sent once more behind the handshake, and the client sees nothing of it but time. A
-request on which two daemons ended is answered with an error. stdout carries JSON-RPC only, whatever happens.
+requests wait: they are sent once more behind the handshake and the subscriptions, and the client sees nothing of it
+but time. A request on which two daemons ended is answered with an error. stdout carries JSON-RPC only, whatever
+happens.
 """
+
+from __future__ import annotations
 
 import json
 import os
@@ -20,9 +23,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, NoReturn, cast
 
 from bridge.dial import CannotStart, connect, let_die, peer
+from bridge.subscribed import ACKNOWLEDGED, Subscribed, key, stream_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # its import would cost each relay 4 ms of its start
+    from typing import Any, NoReturn
 
 MAX_LINE = 64 << 20
 # Hosts cut a tool call at about a minute; nobody waits longer for what was under way at stdin's end.
@@ -31,6 +38,7 @@ CLOSE_S = 5.0
 GRACE_S = 5.0
 
 PARSE_ERROR, INVALID_REQUEST, SERVER_ERROR = -32700, -32600, -32000
+NO_REQUEST = "expected one JSON-RPC 2.0 object (no batch) whose id, if any, is a string or an integer"
 _AGAIN = "tandem-handshake-again"
 
 
@@ -65,6 +73,27 @@ class Lines:
             self._parts.append(part)
 
 
+def is_id(value: Any) -> bool:
+    """Whether a request may have this id: an integer, or a string, half a surrogate pair being no character."""
+    if isinstance(value, str):
+        return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def no_message(error: ValueError | RecursionError) -> str:
+    """What `decode` and `json.loads` have against a line, in words for its writer."""
+    match error:
+        case UnicodeDecodeError():
+            came = f"byte {error.start} is not UTF-8"
+        case json.JSONDecodeError():
+            came = str(error)
+        case RecursionError():
+            came = "it is nested too deeply"
+        case _:
+            came = "a number in it has too many digits"
+    return f"expected one JSON-RPC message a line: {came}"
+
+
 def relay(socket_path: str, start_daemon: Sequence[str], log_path: str | None = None, grace_s: float = GRACE_S) -> None:
     """Serves until stdin ends, then returns; exits with 1 where the client closes stdout before that.
 
@@ -93,7 +122,8 @@ class _Request:
 
 
 class _Relay:
-    """`_sending` orders what goes to the daemon; `_changed` guards `_pending` and `_ended`. Taken in this order."""
+    """`_sending` orders what goes to the daemon; `_changed` guards `_pending`, `_subscribed` and `_ended`. Taken in
+    this order."""
 
     def __init__(self, socket_path: str, log_path: str, connect: Callable[..., socket.socket | None]) -> None:
         self._socket_path = socket_path
@@ -102,6 +132,7 @@ class _Relay:
         self._pending: dict[str, _Request] = {}
         self._initialize: dict[str, Any] | None = None
         self._initialized: bytes | None = None
+        self._subscribed = Subscribed()
         self._connection: socket.socket | None = None
         self._gone: int | None = None
         self._ended = False
@@ -117,7 +148,7 @@ class _Relay:
                 connection = self._connect()
             except CannotStart as error:
                 say(str(error))
-                self._refuse(lambda request: True, str(error))
+                self._refuse(lambda request: True, f"{error}; once that is put right, try again")
             else:
                 if connection:
                     self._join(connection)
@@ -138,12 +169,11 @@ class _Relay:
         if not line.strip():
             return None
         try:
-            message = _object(json.loads(line))
+            message = _object(json.loads(line.decode()))
         except (ValueError, RecursionError) as error:
-            return self._put(_error(None, PARSE_ERROR, f"expected one JSON-RPC message a line: {error}"))
-        if not message or not isinstance(message.get("id", 0), str | int):
-            reason = "expected one JSON-RPC object (no batch) whose id, if any, is a string or an integer"
-            return self._put(_error(None, INVALID_REQUEST, reason))
+            return self._put(_error(None, PARSE_ERROR, no_message(error)))
+        if not message or not is_id(message.get("id", 0)):
+            return self._put(_error(None, INVALID_REQUEST, NO_REQUEST))
         with self._sending:
             request = self._note(message, line + b"\n")
             if self._connection and _sent(self._connection, line + b"\n") and request:
@@ -159,10 +189,13 @@ class _Relay:
         with self._changed:
             if method == "notifications/cancelled":
                 # A cancelled request is never answered.
-                self._pending.pop(_key(_object(message.get("params")).get("requestId")), None)
+                cancelled = _object(message.get("params")).get("requestId")
+                self._pending.pop(key(cancelled), None)
+                self._subscribed.end(cancelled)
             if method is None or "id" not in message:
                 return None
-            request = self._pending[_key(message["id"])] = _Request(message, line)
+            self._subscribed.ask(message)
+            request = self._pending[key(message["id"])] = _Request(message, line)
             self._changed.notify_all()
             return request
 
@@ -202,6 +235,14 @@ class _Relay:
     def _hear(self, message: dict[str, Any], line: bytes) -> bytes | None:
         if message.get("method") == "notifications/progress":
             return self._rising(message, line)
+        with self._changed:
+            news = self._subscribed.news(message)
+            if message.get("method") == ACKNOWLEDGED:
+                # As long as it lasts it is never answered, so nobody waits for that.
+                self._pending.pop(key(stream_of(message)), None)
+                self._changed.notify_all()
+        if news is not None:
+            return b"\n".join(json.dumps(one).encode() for one in news)
         if "method" in message:
             return line
         if message.get("id") == _AGAIN:
@@ -209,7 +250,8 @@ class _Relay:
                 say(f"the new daemon refused the handshake: {message['error']}")
             return None
         with self._changed:
-            self._pending.pop(_key(message.get("id")), None)
+            self._pending.pop(key(message.get("id")), None)
+            self._subscribed.answer(message)
             self._changed.notify_all()
         return line
 
@@ -265,11 +307,16 @@ class _Relay:
                 _shut(connection, socket.SHUT_WR)
 
     def _handshake(self) -> Iterator[bytes]:
-        """What opened the session, once it was answered, under an id that the client never uses."""
-        if self._initialize and _key(self._initialize["id"]) not in self._pending:
+        """What opened the session, once it was answered, under an id that the client never uses, and what it
+        subscribed to."""
+        if self._initialize and key(self._initialize["id"]) not in self._pending:
             yield json.dumps({**self._initialize, "id": _AGAIN}).encode() + b"\n"
             if self._initialized:
                 yield self._initialized
+        with self._changed:
+            subscriptions = list(self._subscribed.again())
+        for one in subscriptions:
+            yield json.dumps(one).encode() + b"\n"
 
     def _part(self, connection: socket.socket) -> None:
         _shut(connection, socket.SHUT_RDWR)
@@ -282,9 +329,10 @@ class _Relay:
         with self._changed:
             for request in self._pending.values():
                 request.progress_before = request.progress
-        self._refuse(
-            lambda request: request.sent >= 2, f"the daemon ended twice on this request; its log: {self._log_path}"
+        reason = (
+            f"the daemon ended twice on this request: try again, and if it happens again see its log: {self._log_path}"
         )
+        self._refuse(lambda request: request.sent >= 2, reason)
 
     def _refuse(self, refused: Callable[[_Request], bool], reason: str) -> None:
         with self._changed:
@@ -341,13 +389,8 @@ def _error(request_id: Any, code: int, message: str) -> bytes:
     return json.dumps({"jsonrpc": "2.0", "id": request_id, "error": error}).encode() + b"\n"
 
 
-def _key(request_id: Any) -> str:
-    """1 and "1" are two requests."""
-    return f"{type(request_id).__name__} {request_id}"
-
-
 def _object(value: Any) -> dict[str, Any]:
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+    return value if isinstance(value, dict) else {}  # pyright: ignore[reportUnknownVariableType]
 
 
 def say(text: str) -> None:

@@ -1,7 +1,7 @@
 """Batches for `indexer.embed.remote`, carried by the queue: sent, and waited for as long as there is a worker."""
 
 import uuid
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import anyio
@@ -24,8 +24,11 @@ _REMEDY = (
 
 
 @asynccontextmanager
-async def embedding_workers(settings: Settings) -> AsyncGenerator[Ask]:
-    """Entering asks nobody. Raises WrongSetting for an address that cannot be one, EmbedderUnusable without any."""
+async def embedding_workers(
+    settings: Settings, over: Callable[[Wire], Wire] = lambda wire: wire
+) -> AsyncGenerator[Ask]:
+    """`over`: the queue becomes what batches are sent by. Entering asks nobody. Raises WrongSetting for an address that
+    cannot be one, EmbedderUnusable without any."""
     from wire.redis import RedisWire
 
     if settings.redis_url is None:
@@ -34,14 +37,14 @@ async def embedding_workers(settings: Settings) -> AsyncGenerator[Ask]:
     with worded():
         wire = RedisWire(settings.redis_url, key, settings.redis_key, lease_s=settings.lease_s, kept_s=_KEPT_S)
     async with wire:
-        yield Batches(wire, key).ask
+        yield Batches(over(wire), key).ask
 
 
 def has_twin(name: str, settings: Settings) -> bool:
     """Whether this machine has a model's weights, or fetches them without much ado: no large one for its queries."""
-    from indexer.embed import weights
+    from indexer.embed import packaged, weights
 
-    return settings.embed_model is not None or weights.package(name) is not None or name in weights.PINNED
+    return settings.embed_model is not None or packaged.package(name) is not None or name in weights.PINNED
 
 
 class Batches:

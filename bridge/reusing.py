@@ -24,11 +24,12 @@ class Reusing:
     _named: str = ""
     _asked_at: float = float("-inf")
 
-    async def find(self, draft: Draft, looked: Looked) -> Answer | str:
+    async def find(self, draft: Draft, looked: Looked) -> Answer | Missed:
         """The answer as it would be told now, or why there is none."""
         decision = await self._decided(draft, looked)
+        draft.cache = decision.kind if isinstance(decision, Missed) else "reused"
         if isinstance(decision, Missed):
-            return decision.reason
+            return decision
         return replace(
             decision.answer,
             cache_hit=True,
@@ -49,7 +50,8 @@ class Reusing:
 
     async def _decided(self, draft: Draft, looked: Looked) -> Decision:
         if not self._is_fit(draft):
-            return Missed("the search was not whole" if draft.degraded else "the question needs what was said before")
+            reason = "the search was not whole" if draft.degraded else "the question needs what was said before"
+            return Missed(reason, "unfit")
         return await self.cache.find(draft.question, looked.vector, draft.passages, await self._scope(draft, looked))
 
     def _is_fit(self, draft: Draft) -> bool:

@@ -7,6 +7,7 @@ import anyio
 import anyio.abc
 
 from bridge.answer import Route
+from bridge.homing import Homeward, Homing
 from bridge.settings import Settings, openai_settings, worded
 from inference_server.engines import Generate
 from inference_server.worker import work
@@ -18,9 +19,14 @@ _WAITING = 200  # more is refused, with a word when to come back
 
 
 async def open_routes(
-    settings: Settings, stack: AsyncExitStack, tasks: anyio.abc.TaskGroup, stopped: anyio.Event
+    settings: Settings,
+    stack: AsyncExitStack,
+    tasks: anyio.abc.TaskGroup,
+    stopped: anyio.Event,
+    homing: Homing | None = None,
 ) -> list[Route]:
-    """The configured engine first, the extractive one behind it unless the settings refuse that."""
+    """The configured engine first, the extractive one behind it unless the settings refuse that. What spans tell
+    elsewhere comes by `homing`."""
     from inference_server.engines.extractive import extractive
 
     async def local(generate: Generate, label: str) -> Route:
@@ -44,7 +50,9 @@ async def open_routes(
                 depth=settings.redis_stream_maxlen,
                 silence_s=settings.result_timeout_sec,
             )
-        first = Route(await stack.enter_async_context(redis), f"redis {settings.redis_stream_key}")
+        await stack.enter_async_context(redis)
+        label = f"redis {settings.redis_stream_key}"
+        first = Route(homing.over(redis), label, partial(homing.resumed, redis)) if homing else Route(redis, label)
     else:
         from inference_server.engines.openai import openai_engine
 
@@ -60,9 +68,10 @@ async def engine_of(settings: Settings, route: Route) -> str:
         return f"{route.label} {settings.model or ''}"
     from wire.redis import RedisWire
 
-    assert isinstance(route.wire, RedisWire)
+    wire = route.wire.wire if isinstance(route.wire, Homeward) else route.wire
+    assert isinstance(wire, RedisWire)
     try:
-        figures = await route.wire.office().figures()
+        figures = await wire.office().figures()
     except QueueDown:
         return ""
     live = {f"{one.engine} {one.model or ''}" for one in figures.workers if one.is_live}

@@ -3,8 +3,8 @@
 `daemon.Tandem` is it in process; `client.Remote` is it over the daemon's socket. The faces know this page only.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -15,6 +15,8 @@ from indexer.hits import Found, Freshness, Summary
 
 MAX_QUERY_CHARS = 10_000
 MAX_LIMIT = 100
+MAX_COMMENT_CHARS = 1_000
+READ_TOKENS = 4_000
 _CANCEL_S = 2.0
 
 
@@ -138,6 +140,43 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
+class Excerpt:
+    """A stretch of a document's text, form feeds between its pages. `uri`: this stretch's own. `next`: the URI from
+    which on it goes on, null at the document's end."""
+
+    path: str
+    uri: str
+    text: str
+    start_line: int | None
+    end_line: int | None
+    page: int | None
+    last_page: int | None
+    heading: str | None
+    sha256: str
+    modified: str
+    media_type: str
+    next: str | None
+    freshness: Freshness
+
+
+@dataclass(frozen=True, slots=True)
+class Readable:
+    """A document that can be read. `size`: the file's, in bytes."""
+
+    path: str
+    size: int
+    modified: str
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """Documents that were indexed anew or went, by their paths. `listing`: those of them that came or went."""
+
+    paths: frozenset[str]
+    listing: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class FailedFile:
     path: str
     reason: str
@@ -246,6 +285,11 @@ class Service(Protocol):
         """Stops an answer; who follows it is told its end. Whether there was anything to stop. Raises NotFound."""
         ...
 
+    async def rate(self, trace_id: str, up: bool, comment: str | None = None) -> None:
+        """What a person thinks of the answer with this trace, kept beside the trace; the last word counts. Raises
+        Unavailable where no Phoenix keeps traces."""
+        ...
+
     async def cache_entries(self) -> Sequence[CacheEntry]:
         """The answers that are kept to be given again, the last used first."""
         ...
@@ -283,7 +327,33 @@ class Service(Protocol):
 
     async def resume(self) -> None: ...
 
-    async def stop(self) -> None: ...
+    async def stop(self, if_idle: bool = False) -> bool:
+        """Whether it stops: with `if_idle` not while anybody is being answered."""
+        ...
+
+
+class Library(Service, Protocol):
+    """With what MCP alone asks: documents as they are chosen and read."""
+
+    async def read(
+        self, uri: str, around: str | None = None, max_tokens: int = READ_TOKENS, whole: bool = False
+    ) -> Excerpt:
+        """What stands at the place that a URI names (`bridge.uris`), or around a line, a page or words. `max_tokens`:
+        of its text, as `bridge.excerpt` counts them. `whole`: just what the URI names, refused where that is more.
+        Raises NotFound."""
+        ...
+
+    async def readable(
+        self, after: str = "", limit: int = 100, prefix: str = "", containing: str = ""
+    ) -> Sequence[Readable]:
+        """The first `limit` documents behind the path `after`, by path: those whose path begins with `prefix` and
+        holds `containing`, in upper or lower case."""
+        ...
+
+    def hearing(self, hear: Callable[[Changed], None]) -> AbstractContextManager[None]:
+        """Until it is left `hear` is called with what changes of the documents that the caller may see, once it can be
+        read: it must neither wait nor fail."""
+        ...
 
 
 @asynccontextmanager

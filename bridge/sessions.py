@@ -11,21 +11,26 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
+from uuid import uuid4
 
 import anyio
 import mcp_types
 from anyio.abc import SocketStream
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
+from mcp.server.auth.provider import AccessToken
 from mcp.server.lowlevel.server import Server
 from mcp.server.mcpserver import MCPServer
 from mcp.server.runner import serve_dual_era_loop
 from mcp.server.streamable_http_manager import StreamableHTTPASGIApp, StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
 from mcp.shared.message import SessionMessage
+from opentelemetry import context
 from pydantic import ValidationError
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from bridge.relay import MAX_LINE, Lines
+from bridge.callers import CALLER
+from bridge.relay import MAX_LINE, NO_REQUEST, Lines, is_id, no_message
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +47,8 @@ async def over_lines(server: MCPServer[Any]) -> AsyncGenerator[Callable[[SocketS
 
 
 async def _serve(server: Server[Any], state: Any, connection: SocketStream) -> None:
+    # Each connection has a task of its own: what it asks is one session of the traces.
+    context.attach(context.set_value("session.id", f"mcp-{uuid4().hex[:12]}"))
     to_server, heard = anyio.create_memory_object_stream[Heard](0)
     said, from_server = anyio.create_memory_object_stream[SessionMessage](0)
     try:
@@ -88,23 +95,34 @@ async def _hear(
             _refusal(None, mcp_types.INVALID_REQUEST, f"expected a line of at most {MAX_LINE} bytes")
         )
     try:
-        message = mcp_types.jsonrpc_message_adapter.validate_json(line, by_name=False)
-    except ValidationError:
+        text = line.decode()
+        message = mcp_types.jsonrpc_message_adapter.validate_json(text, by_name=False)
+    except (UnicodeDecodeError, ValidationError):
+        return await said.send(_what_is_wrong(line))
+    if not isinstance(message, mcp_types.JSONRPCRequest) and not _needs_no_answer(text):
         return await said.send(_what_is_wrong(line))
     return await to_server.send(SessionMessage(message))
 
 
+def _needs_no_answer(text: str) -> bool:
+    """The SDK takes a request whose id or params are none for a notification or a response."""
+    try:
+        return not {"id", "method"} <= json.loads(text).keys()
+    except (ValueError, RecursionError):
+        return False
+
+
 def _what_is_wrong(line: bytes) -> SessionMessage:
     try:
-        value: Any = json.loads(line)
+        value: Any = json.loads(line.decode())
     except (ValueError, RecursionError) as error:
-        return _refusal(None, mcp_types.PARSE_ERROR, f"expected one JSON-RPC message a line: {error}")
+        return _refusal(None, mcp_types.PARSE_ERROR, no_message(error))
     match value:
-        case {"id": str() | int() as request_id}:
+        case {"id": request_id} if is_id(request_id):
             pass
         case _:
             request_id = None
-    return _refusal(request_id, mcp_types.INVALID_REQUEST, "expected one JSON-RPC 2.0 object (no batch)")
+    return _refusal(request_id, mcp_types.INVALID_REQUEST, NO_REQUEST)
 
 
 def _refusal(request_id: str | int | None, code: int, reason: str) -> SessionMessage:
@@ -121,7 +139,8 @@ async def _write(connection: SocketStream, from_server: MemoryObjectReceiveStrea
 
 @asynccontextmanager
 async def over_http(server: MCPServer[Any]) -> AsyncGenerator[ASGIApp]:
-    """MCP's streamable HTTP as an ASGI app for `gateway.app`, which guards it: Host, Origin, token, size."""
+    """MCP's streamable HTTP as an ASGI app for `gateway.app`, which guards it: Host, Origin, token, size. A session is
+    its opener's: with another's token it is unknown."""
     manager = StreamableHTTPSessionManager(
         app=server._lowlevel_server,
         # JSON instead of a stream would drop the progress.
@@ -129,4 +148,17 @@ async def over_http(server: MCPServer[Any]) -> AsyncGenerator[ASGIApp]:
         security_settings=TransportSecuritySettings(enable_dns_rebinding_protection=False),
     )
     async with manager.run():
-        yield StreamableHTTPASGIApp(manager)
+        yield _OfItsOpener(StreamableHTTPASGIApp(manager))
+
+
+class _OfItsOpener:
+    """No function: a route takes one for an endpoint that answers GET."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if caller := CALLER.get():
+            # What the SDK tells its sessions' owners by; the secret is no business of its.
+            scope = {**scope, "user": AuthenticatedUser(AccessToken(token="", client_id=caller.id, scopes=[]))}
+        await self._app(scope, receive, send)

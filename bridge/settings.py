@@ -1,19 +1,23 @@
-"""What the user has set: environment, then `.env` in the working folder, then `tandem.toml` in the data folder.
+"""What the user has set: environment, then `.env` in the working folder, then `tandem.toml` in the data folder; last,
+the queue that this machine is paired with (`bridge.paired`).
 
-Stdlib and dotenv only: `tandem mcp` reads it and must be up in milliseconds. Each field's comment in `.env.example`.
+Stdlib and dotenv only: a `tandem mcp` that starts the daemon reads it. Each field's comment in `.env.example`.
 """
 
 import json
 import os
 import re
 import tomllib
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from math import inf
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
+
+from bridge import hiding, paired
+from bridge.whereabouts import users_data
 
 
 class WrongSetting(Exception):
@@ -53,6 +57,11 @@ class Settings:
     phoenix_collector_endpoint: str | None = None
     phoenix_api_key: str | None = None
     token: str | None = None
+    oauth_issuer: str | None = None
+    oauth_introspection_url: str | None = None
+    oauth_client_id: str | None = None
+    oauth_client_secret: str | None = None
+    oauth_resource: str | None = None
     lease_s: float = 15
     embed: str = "onnx"
     embed_model: Path | None = None
@@ -66,6 +75,8 @@ class Settings:
     rerank_limit_s: float = 2
     poll: str = "auto"
     quantization: Literal["none", "int8", "turbo8"] = "none"
+    shard_number: int = 0  # 0, as for the next: what the Qdrant server is configured for
+    replication_factor: int = 0
     max_file_mb: int = 64
     engine: str = ""
     model: str | None = None
@@ -73,6 +84,7 @@ class Settings:
     no_worker: str = "extract"
     phoenix_python: str | None = None
     trace_hide: str = ""
+    judge: float = 0
 
     @property
     def qdrant(self) -> str | None:
@@ -93,13 +105,18 @@ class Settings:
 
 
 _MINILM = "all-MiniLM-L6-v2"
-_HIDEABLE = ("questions", "passages", "answers")
+_HIDEABLE = ("questions", "passages", "answers", "parameters")
 OURS = frozenset(
     {
         "data",
         "cache_ttl_s",
         "cache_max",
         "token",
+        "oauth_issuer",
+        "oauth_introspection_url",
+        "oauth_client_id",
+        "oauth_client_secret",
+        "oauth_resource",
         "lease_s",
         "embed",
         "embed_model",
@@ -113,6 +130,8 @@ OURS = frozenset(
         "rerank_limit_s",
         "poll",
         "quantization",
+        "shard_number",
+        "replication_factor",
         "max_file_mb",
         "engine",
         "model",
@@ -120,6 +139,7 @@ OURS = frozenset(
         "no_worker",
         "phoenix_python",
         "trace_hide",
+        "judge",
     }
 )
 _CHOICES = {
@@ -137,6 +157,7 @@ _RANGES = {
     "qdrant_port": (1, 65535),
     "rag_top_k": (1, 100),  # service.MAX_LIMIT
     "cache_similarity_threshold": (0, 1),
+    "judge": (0, 1),
     "max_concurrent_per_process": (1, inf),
     "result_timeout_sec": (0.1, inf),
     "lease_s": (1, inf),
@@ -155,23 +176,49 @@ _KINDS = {name: get_args(kind) or (kind,) for name, kind in get_type_hints(Setti
 _NAMES = {(f"TANDEM_{field.name}" if field.name in OURS else field.name).upper(): field for field in fields(Settings)}
 
 
-def load(data: str | None = None, environment: Mapping[str, str] = os.environ, folder: Path | None = None) -> Settings:
-    """`data` is --data's word and wins over TANDEM_DATA. Raises WrongSetting."""
+def load(
+    data: str | None = None,
+    environment: Mapping[str, str] = os.environ,
+    folder: Path | None = None,
+    *,
+    dotenv: bool = True,
+    roles: Sequence[str] = ("bridge",),
+) -> Settings:
+    """`data` is --data's word and wins over TANDEM_DATA; without `dotenv` no `.env` is read; of the ways in which this
+    machine is paired the first of `roles` counts. Raises WrongSetting."""
     file = (folder or Path.cwd()) / ".env"
-    words = dict(_named(_dotenv(file), str(file))) | dict(_named(environment, "the environment"))
-    place = Path(data or words.get("data", ("", ""))[0] or _default_data()).expanduser().resolve()
+    words = dict(_named(_dotenv(file) if dotenv else {}, str(file))) | dict(_named(environment, "the environment"))
+    place = Path(data or words.get("data", ("", ""))[0] or users_data()).expanduser().resolve()
     words = dict(_named(_toml(place / "tandem.toml"), str(place / "tandem.toml"), strict=True)) | words
+    if roles and "redis_url" not in words:  # what is known of one queue is no other's, its password least of all
+        known = dict(_named(*_paired(place, roles), strict=True))
+        words = known | words | {name: known[name] for name in ("redis_key",) if name in known}
     words.pop("data", None)
-    return _checked(Settings(place, **{name: _parsed(name, *word) for name, word in words.items()}))
+    hides = {name: words.pop(name) for name in list(words) if name.startswith(hiding.PREFIX)}
+    settings = Settings(place, **{name: _parsed(name, *word) for name, word in words.items()})
+    hidden = [kind for name, word in hides.items() if _is_true(name, *word) for kind in hiding.hidden_by(name)]
+    return _checked(replace(settings, trace_hide=" ".join([settings.trace_hide, *hidden]).strip()))
+
+
+def said(environment: Mapping[str, str] = os.environ, folder: Path | None = None) -> dict[str, str]:
+    """What the environment and `.env` say, by variable, as it is written there. Raises WrongSetting."""
+    file = (folder or Path.cwd()) / ".env"
+    dotenv = _dotenv(file)
+    names = [*_named(dotenv, str(file)), *_named(environment, "the environment")]
+    return {_variable(name) if name in _KINDS else name: word for name, (word, _) in names}
 
 
 def _named(values: Mapping[str, str], source: str, strict: bool = False) -> list[tuple[str, tuple[str, str]]]:
-    """(field, (word, source)) of the names that are ours; an empty word means unset, as compose files write it."""
+    """(field, (word, source)) of the names that are ours, and OpenInference's that hide, as they are written; an empty
+    word means unset, as compose files write it."""
     found: list[tuple[str, tuple[str, str]]] = []
     for name, word in values.items():
         if (field := _NAMES.get(name.upper() if strict else name)) is not None:
             if word.strip():
                 found.append((field.name, (word, source)))
+        elif (upper := name.upper() if strict else name).startswith(hiding.PREFIX):
+            if word.strip():
+                found.append((upper, (word, source)))
         elif (strict or name.startswith("TANDEM_")) and not name.startswith("TANDEM_TEST_"):
             # What is wrong may be the prefix alone.
             stems = {known.removeprefix("TANDEM_"): known for known in _NAMES}
@@ -201,6 +248,14 @@ def _toml(file: Path) -> dict[str, str]:
         raise WrongSetting(f"{file} was expected to be TOML, name = value on each line: {error}") from error
 
 
+def _paired(place: Path, roles: Sequence[str]) -> tuple[dict[str, str], str]:
+    file = paired.files(place, roles)
+    words = _toml(file)
+    if url := words.get("redis_url"):
+        words["redis_url"] = paired.found(place, url)
+    return words, str(file)
+
+
 def _parsed(name: str, word: str, source: str) -> Any:
     def wrong(expected: str) -> WrongSetting:
         return WrongSetting(f"{_variable(name)} was expected to be {expected}, {source} says {word!r}")
@@ -221,9 +276,14 @@ def _parsed(name: str, word: str, source: str) -> Any:
     return value
 
 
-def _checked(settings: Settings) -> Settings:
-    from dataclasses import replace
+def _is_true(name: str, word: str, source: str) -> bool:
+    """As OpenInference reads it; what it would only warn of is refused, for it would show what was to be hidden."""
+    if (said := word.strip().lower()) in ("true", "false"):
+        return said == "true"
+    raise WrongSetting(f"{name} was expected to be true or false, {source} says {word!r}")
 
+
+def _checked(settings: Settings) -> Settings:
     if not settings.engine:
         settings = replace(settings, engine="redis" if settings.redis_url else "extractive")
     if settings.engine == "redis" and not settings.redis_url:
@@ -249,6 +309,8 @@ def _checked(settings: Settings) -> Settings:
             "TANDEM_RERANK=endpoint needs TANDEM_RERANK_URL, e.g. http://gpu-box:8000/rerank for vLLM; "
             "set it, or unset TANDEM_RERANK"
         )
+    if settings.oauth_issuer:
+        _check_oauth(settings)
     if (url := settings.qdrant_url) and not url.startswith(("http://", "https://")):
         raise WrongSetting(f"QDRANT_URL was expected to be http://host:6333 or https://host, it is {url!r}")
     if unknown := settings.hidden.difference(_HIDEABLE):
@@ -261,6 +323,21 @@ def _checked(settings: Settings) -> Settings:
             "unset it (more generation comes from more `tandem worker`s)"
         )
     return settings
+
+
+def _check_oauth(settings: Settings) -> None:
+    for field, example in (
+        ("oauth_issuer", "https://login.example.com"),
+        ("oauth_introspection_url", "https://login.example.com/introspect"),
+        ("oauth_resource", "https://tandem.example.com/mcp, as clients reach this daemon"),
+    ):
+        url = getattr(settings, field)
+        if not url or not re.match(r"https://[^/]|http://(localhost|127\.0\.0\.1|\[::1\])[:/]", url):
+            came = f"it is {url!r}" if url else "it is not set"
+            raise WrongSetting(
+                f"with TANDEM_OAUTH_ISSUER set, {_variable(field)} was expected to be e.g. {example} (http:// only for "
+                f"this machine); {came}"
+            )
 
 
 @contextmanager
@@ -298,9 +375,3 @@ def _name_of(folder: Path) -> str | None:
 
 def _variable(field: str) -> str:
     return (f"TANDEM_{field}" if field in OURS else field).upper()
-
-
-def _default_data() -> str:
-    from platformdirs import user_data_dir
-
-    return user_data_dir("tandem", appauthor=False)

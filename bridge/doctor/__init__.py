@@ -4,7 +4,8 @@
     machine    Python, disk, watch limits            running    daemon, port, origins
     index      catalog, documents                    model      weights, Ollama
     store      embedded, Qdrant, its GPU             services   Redis and its workers, a model server, Phoenix
-    reranking  a model here, or a server
+    reranking  a model here, or a server             clients    what their files say of us
+    managed    what the system was asked to start
 
 Nothing is changed, nothing is downloaded, no store is opened. Whatever hangs, it ends within LOOK_S + LIMIT_S.
 """
@@ -14,7 +15,7 @@ from functools import partial
 
 import anyio
 
-from bridge.doctor import index, machine, model, reranking, running, services, store
+from bridge.doctor import clients, index, machine, managed, model, reranking, running, services, store
 from bridge.doctor.check import Check, in_thread
 from bridge.doctor.recorded import Recorded, look
 from bridge.folder import Folder
@@ -43,6 +44,8 @@ _PARTS: tuple[tuple[str, Examine], ...] = (
     ("redis", services.redis),
     ("engine", services.engine),
     ("phoenix", services.phoenix),
+    ("clients", clients.clients),
+    ("service", managed.managed),
 )
 
 

@@ -1,5 +1,6 @@
 """What a check says, and questions that end in time."""
 
+import ipaddress
 import socket
 import threading
 from collections.abc import Callable
@@ -108,3 +109,11 @@ def shown(place: str) -> str:
     url, _, rest = place.partition(" ")
     parts = urlsplit(url)
     return " ".join(filter(None, [parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl(), rest]))
+
+
+def is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

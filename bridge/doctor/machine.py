@@ -1,5 +1,6 @@
 """The machine: Python, the data folder and its disk, the folders that are indexed and how they are watched."""
 
+import ctypes
 import os
 import platform
 import shutil
@@ -96,6 +97,8 @@ def _watch(roots: Sequence[str]) -> list[Check]:
     if not _INOTIFY.is_dir():
         return [Check("watch", "ok", "this system has no limit of watched folders"), *found]
     watched = [root for root in roots if root not in polled]
+    if (refused := refusal(*spare_instance())) is not None:
+        found.append(refused)
     return [limits(*count(watched), *(_limit(name) for name in ("max_user_watches", "max_queued_events"))), *found]
 
 
@@ -118,6 +121,29 @@ def limits(folders: int, whole: bool, watches: int, queued: int) -> Check:
             f"sudo sysctl fs.inotify.max_queued_events={_LEAST_QUEUE} (and in /etc/sysctl.d, to keep it)",
         )
     return Check("watch", "ok", found)
+
+
+def refusal(error: int, instances: int) -> Check | None:
+    """`error`: what a further program that watches is refused with, 0 where it is not; `instances`: how many may."""
+    if not error:
+        return None
+    found = f"the system lets each user have {instances:,} programs that watch, and no more is to be had"
+    return Check(
+        "watch",
+        "warning",
+        f"{found} ({os.strerror(error)}): a daemon that starts now looks at its folders every few seconds instead",
+        "sudo sysctl fs.inotify.max_user_instances=1024 (and in /etc/sysctl.d, to keep it)",
+    )
+
+
+def spare_instance() -> tuple[int, int]:
+    """Tried, for nobody tells how many are taken; and let go at once."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    descriptor = libc.inotify_init1(os.O_CLOEXEC)
+    error = ctypes.get_errno() if descriptor < 0 else 0
+    if descriptor >= 0:
+        os.close(descriptor)
+    return error, _limit("max_user_instances")
 
 
 def count(roots: Iterable[str]) -> tuple[int, bool]:

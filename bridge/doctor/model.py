@@ -54,9 +54,9 @@ async def weights(settings: Settings, recorded: Recorded) -> list[Check]:
 
 def _weights(name: str, folder: Path | None) -> "Weights | None":
     """Without a download. Raises EmbedderUnusable or EmbedderAway where they are not right."""
-    from indexer.embed import weights
+    from indexer.embed import packaged, weights
 
-    if folder is None and weights.package(name) is None:
+    if folder is None and packaged.package(name) is None:
         return None
     return weights.find(name, folder)
 

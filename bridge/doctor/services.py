@@ -3,10 +3,12 @@
 import socket
 from collections import Counter
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from urllib.parse import urlsplit
 
-from bridge.doctor.check import Check, NoAnswer, asked, in_thread, json_of, shown
+from bridge import paired
+from bridge.doctor.check import Check, NoAnswer, asked, in_thread, is_loopback, json_of, shown
 from bridge.doctor.recorded import Recorded
 from bridge.settings import Settings
 from bridge.terminal import on_one_line
@@ -22,10 +24,36 @@ async def redis(settings: Settings, _recorded: Recorded) -> list[Check]:
     with suppress(OSError, ValueError):
         await in_thread(partial(socket.getaddrinfo, urlsplit(settings.redis_url).hostname, None))
     answering = await _workers(settings, settings.redis_url, settings.redis_stream_key, "tandem worker")
+    if pairing := paired.known(settings.data, settings.redis_url):
+        answering = replace(answering, found=f"paired as {pairing.user}: {answering.found}")
+    checks = [answering, *_overheard(settings.redis_url, settings.redis_key)]
     if settings.embed != "remote" or answering.state == "failed":
-        return [answering]
+        return checks
     key = embedding.queue(settings.redis_stream_key)
-    return [answering, await _workers(settings, settings.redis_url, key, "tandem worker --task embed")]
+    return [*checks, await _workers(settings, settings.redis_url, key, "tandem worker --task embed")]
+
+
+def _overheard(url: str, key: str | None) -> list[Check]:
+    """On this machine alone nobody else listens."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+    except ValueError:
+        return []
+    scheme = parts.scheme.removesuffix("+sentinel")
+    if scheme not in ("redis", "rediss") or host is None or is_loopback(url):
+        return []
+    checks: list[Check] = []
+    if scheme == "redis":
+        found = f"questions, passages and answers go to {host} unencrypted"
+        remedy = "give it TLS, as in compose/README.md, and use rediss:// in REDIS_URL"
+        checks.append(Check("redis", "warning", found, remedy))
+    if not (key or parts.password):
+        remedy = "give it a user for each role (compose/users.acl), and name one in REDIS_URL, or set REDIS_KEY"
+        checks.append(
+            Check("redis", "warning", f"{host} is called without a password: whoever reaches it reads", remedy)
+        )
+    return checks
 
 
 async def _workers(settings: Settings, url: str, key: str, command: str) -> Check:
@@ -34,9 +62,14 @@ async def _workers(settings: Settings, url: str, key: str, command: str) -> Chec
     try:
         async with RedisWire(url, key, settings.redis_key, lease_s=settings.lease_s) as wire:
             queue = await wire.office().figures()
+            forbidden = await wire.missing_rights()
     except (QueueDown, ValueError) as error:
-        remedy = "the same REDIS_URL (and REDIS_KEY) is needed here and on the GPU box"
+        remedy = "the same REDIS_URL (and REDIS_KEY) is needed here and on the GPU box; or pair them: `tandem pair`"
         return Check("redis", "failed", str(error), remedy)
+    if forbidden:
+        found = f"it answers, but its ACL does not let this user send {', '.join(forbidden)}"
+        remedy = "grant what compose/users.acl grants the user `bridge`, for these keys, or name that user in REDIS_URL"
+        return Check("redis", "failed", found, remedy)
     workers = [worker for worker in queue.workers if worker.state != "silent"]
     if not workers:
         found = f"it answers, but no worker has given a sign of life at {key} within {2 * settings.lease_s:g} s"

@@ -8,17 +8,15 @@ A start of the GPU that fails falls back to the CPU in silence, but GET /telemet
                               names of all that it sees, those that it does not use among them: llvmpipe is a CPU
 """
 
-import ipaddress
 import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 
-from bridge.doctor.check import Check, NoAnswer, asked, in_thread, json_of, shown, size
+from bridge.doctor.check import Check, NoAnswer, asked, in_thread, is_loopback, json_of, shown, size
 from bridge.doctor.recorded import Recorded
 from bridge.folder import Folder
 from bridge.settings import Settings
@@ -79,7 +77,7 @@ def _refused(where: str, response: httpx.Response, with_key: bool) -> Check | No
 
 async def _open_to_all(base: str, where: str, with_key: bool) -> list[Check]:
     """On this machine alone no key is needed, and none can be overheard."""
-    if _is_loopback(base):
+    if is_loopback(base):
         return []
     try:
         is_open = not with_key or (await asked(f"{base}/collections")).is_success
@@ -91,14 +89,6 @@ async def _open_to_all(base: str, where: str, with_key: bool) -> list[Check]:
     if base.startswith("http://"):
         return [Check("store", "warning", f"the key goes to {where} unencrypted", "use https:// in QDRANT_URL")]
     return []
-
-
-def _is_loopback(base: str) -> bool:
-    host = urlsplit(base).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _ours(names: Sequence[str], settings: Settings, recorded: Recorded) -> list[str]:

@@ -11,8 +11,8 @@ process id becomes a line in FOLDER/starts; only the first that starts there hol
 import os
 import socket
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -23,22 +23,27 @@ from anyio.abc import TaskGroup
 
 from bridge import gateway
 from bridge.answers import Answers
+from bridge.changes import Changes
 from bridge.draft import Draft
 from bridge.mcp_later import mcp_later
 from bridge.service import (
+    READ_TOKENS,
     Answer,
     BadInput,
     CacheEntry,
     CacheStats,
+    Changed,
     Citation,
     Document,
     DocumentRow,
+    Excerpt,
     FailedFile,
     NotFound,
     Numbered,
     Part,
     Piece,
     Place,
+    Readable,
     Reader,
     Status,
     Unavailable,
@@ -78,12 +83,28 @@ STATUS = Status(
 DOCUMENT = Document(
     "7", "/notes/vpn.md", "file:///notes/vpn.md", "ab", "m", "text/markdown", "Renew the key\neach May."
 )
+EXCERPT = Excerpt(
+    "/notes/vpn.md",
+    "file:///notes/vpn.md#L3-L4",
+    "Renew the key\neach May.",
+    3,
+    4,
+    None,
+    None,
+    "VPN > Keys",
+    "ab",
+    "m",
+    "text/markdown",
+    "file:///notes/vpn.md#L5",
+    FRESHNESS,
+)
 ROWS = (DocumentRow("/notes/vpn.md", "ab", 2, FRESHNESS.as_of, "indexed"),)
 
 
 class FakeService:
     def __init__(self, grace_s: float = 0) -> None:
         self._grace_s = grace_s
+        self.changes = Changes()
         self.start_over()
 
     def work_in(self, tasks: TaskGroup) -> None:
@@ -93,6 +114,8 @@ class FakeService:
     def start_over(self) -> None:
         """As new, for the next test."""
         self.calls: list[tuple[Any, ...]] = []
+        self.paths = sorted(hit.path for hit in HITS)
+        self.is_idle = True
         self.half_way, self.go_on, self.left = anyio.Event(), anyio.Event(), anyio.Event()
 
     async def search(self, query: str, limit: int = 10, filters: Filters = EVERYTHING, explain: bool = False) -> Found:
@@ -115,6 +138,10 @@ class FakeService:
     async def cancel(self, request: str) -> bool:
         return await self._answers.cancel(request)
 
+    async def rate(self, trace_id: str, up: bool, comment: str | None = None) -> None:
+        self.calls.append(("rate", trace_id, up, comment))
+        refuse(trace_id)
+
     async def cache_entries(self) -> Sequence[CacheEntry]:
         return [CacheEntry("when?", "extractive", ("/notes/vpn.md",), 1.7e9, 1.7e9, 2)]
 
@@ -129,6 +156,24 @@ class FakeService:
         if document != "7":
             raise NotFound("no such document is in the index: search again")
         return DOCUMENT
+
+    async def read(
+        self, uri: str, around: str | None = None, max_tokens: int = READ_TOKENS, whole: bool = False
+    ) -> Excerpt:
+        self.calls.append(("read", uri, around, *(["whole"] if whole else [])))
+        refuse(uri)
+        if uri != EXCERPT.uri:
+            raise NotFound("no such document is in the index: call `search`")
+        return EXCERPT
+
+    async def readable(
+        self, after: str = "", limit: int = 100, prefix: str = "", containing: str = ""
+    ) -> Sequence[Readable]:
+        fit = [path for path in self.paths if path > after and path.startswith(prefix) and containing in path]
+        return [Readable(path, 20, "2025-11-03T17:02:11+00:00") for path in fit[:limit]]
+
+    def hearing(self, hear: Callable[[Changed], None]) -> AbstractContextManager[None]:
+        return self.changes.hearing(hear)
 
     @asynccontextmanager
     async def _making(self, draft: Draft) -> AsyncGenerator[AsyncIterator[Numbered]]:
@@ -188,8 +233,9 @@ class FakeService:
         self.calls.append(("index", *folders, *(["accept deletions"] if accept_deletions else [])))
         return Summary(added=2, embedded_chunks=40, seconds=1.5)
 
-    async def stop(self) -> None:
-        self.calls.append(("stop",))
+    async def stop(self, if_idle: bool = False) -> bool:
+        self.calls.append(("stop", *(["if idle"] if if_idle else [])))
+        return not if_idle or self.is_idle
 
 
 def refuse(words: str, begun: bool = True) -> None:

@@ -1,7 +1,7 @@
 """Question -> hits -> job -> replies, over both wires, with the worker's real loop and engines that do as told."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -288,8 +288,14 @@ class BrokenWire:
         if self._error:
             raise self._error
 
+    def listening(self, request_id: str) -> AbstractAsyncContextManager[None]:
+        return nullcontext()
+
     async def workers(self) -> int:
         return 1
+
+    async def depth(self) -> int:
+        return 0
 
     async def record(self, request_id: str) -> bytes | None:
         return None

@@ -1,7 +1,7 @@
 """Answers under way: who leaves, who comes back, who never came, and the next process."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from uuid import uuid4
 
 import anyio
@@ -219,6 +219,23 @@ async def test_what_this_process_does_not_end_is_no_end_for_its_reader() -> None
                 ending.cancel_scope.cancel()
                 with anyio.CancelScope(shield=True), pytest.raises(Unavailable, match="read on"):
                     await reader.read()
+
+
+async def test_each_end_is_heard_of_once_and_what_this_process_does_not_end_is_none(tasks: TaskGroup) -> None:
+    engine, heard = Engine(), list[tuple[str, bool, str]]()
+    engine.go_on()
+    async with anyio.create_task_group() as ending:
+        here = Answers(ending, engine.make, ended=lambda one, end, how: heard.append((one.asked, end is not None, how)))
+        for asked in ("whole", "away", "cancelled"):
+            request = here.begin(draft(asked))
+            if asked == "cancelled":
+                await here.cancel(request)
+            with suppress(Unavailable):
+                await read(here, request)
+        here.begin(draft("goes on"))
+        await checkpoint()
+        ending.cancel_scope.cancel()
+    assert heard == [("whole", True, "answered"), ("away", False, "refused"), ("cancelled", True, "cancelled")]
 
 
 async def test_a_place_beyond_the_text_is_told_as_another_text(tasks: TaskGroup) -> None:

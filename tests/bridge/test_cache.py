@@ -136,6 +136,22 @@ async def test_it_is_not_given_again_once_its_evidence_is_another(desk: Desk, no
         assert reason(await find(cache, SAME, *now)) == why
 
 
+async def test_why_none_is_given_is_of_a_kind_that_can_be_counted(desk: Desk) -> None:
+    async with desk.open() as cache:
+        await keep(cache)
+        away = await cache.find(SAME, None, (KILN, GLAZE), SCOPE)
+        nothing = await cache.find(SAME, vector(SAME), (), SCOPE)
+        missed = (
+            await find(cache, "Who wove the carpet?"),
+            await find(cache, "How long does the kiln not cool?"),
+            await find(cache, SAME, GLAZE, LOOM),
+            nothing,
+            away,
+        )
+    kinds = [one.kind for one in missed if isinstance(one, Missed)]
+    assert kinds == ["nothing near", "another question", "passages moved on", "nothing found", "off"]
+
+
 async def test_other_passages_beside_its_own_may_differ_as_long_as_they_are_old(desk: Desk) -> None:
     async with desk.open() as cache:
         await keep(cache)

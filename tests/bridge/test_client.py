@@ -79,6 +79,7 @@ async def test_every_call_reaches_the_daemon_and_its_result_comes_back_whole(
     assert await client.index(["/a", "/b"]) == Summary(added=2, embedded_chunks=40, seconds=1.5)
     assert [entry.question for entry in await client.cache_entries()] == ["when?"]
     assert (await client.clear_cache(), (await client.cache_stats()).uses) == (1, 2)
+    await client.rate("7f", False, "wrong")
     await client.stop()
     assert service.calls == [
         ("search", "key", 2, Filters("**/*.md")),
@@ -87,6 +88,7 @@ async def test_every_call_reaches_the_daemon_and_its_result_comes_back_whole(
         ("documents", "**/*.md"),
         ("index", "/a", "/b"),
         ("clear cache",),
+        ("rate", "7f", False, "wrong"),
         ("stop",),
     ]
 
@@ -117,7 +119,10 @@ async def test_bad_input_and_what_is_away_are_raised_as_the_daemon_raised_them(c
     async def asked(words: str) -> object:
         return await parts_of(client, words)
 
-    for call in (client.search, asked):
+    async def rated(words: str) -> object:
+        return await client.rate(words, True)
+
+    for call in (client.search, asked, rated):
         with pytest.raises(BadInput, match=r"^expected a question, got none: type one$"):
             await call("refuse")
         with pytest.raises(Unavailable, match=r"^the embedder is away: start it$"):

@@ -1,3 +1,4 @@
+import errno
 import inspect
 import json
 import os
@@ -225,6 +226,17 @@ def test_more_folders_than_may_be_watched_are_a_warning_with_the_command_that_he
     assert machine.limits(8192, True, watches=8192, queued=16384).state == "ok"
     assert machine.limits(1, True, watches=8192, queued=128).state == "warning"
     assert "or more" in machine.limits(300_000, False, watches=8192, queued=16384).found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="inotify is Linux's")
+def test_a_system_that_gives_no_further_program_to_watch_is_a_warning_with_the_command_that_helps() -> None:
+    error, instances = machine.spare_instance()
+    assert (error, instances > 0) == (0, True)
+    assert machine.refusal(error, instances) is None
+    check = machine.refusal(errno.EMFILE, 128)
+    assert check
+    assert (check.state, "128 programs that watch, and no more" in check.found) == ("warning", True)
+    assert "fs.inotify.max_user_instances" in (check.remedy or "")
 
 
 def test_folders_are_counted_without_those_that_nobody_watches(tmp_path: Path) -> None:

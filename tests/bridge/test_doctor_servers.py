@@ -7,17 +7,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
+from redis.asyncio import Redis
 
 from bridge.doctor import store
 from bridge.doctor.check import ANSWER_S
 from bridge.settings import Settings
 from tests.bridge.doctored import NAME, Server, checked, index, one, serving
+from tests.conftest import free_port
 from tests.fake_ollama import fake_ollama
 from wire import WorkerCard
 from wire.redis import RedisWire
 
 COLLECTION = f"my_docs-{NAME}-0123456789ab"
+ACL = Path(__file__).parents[2] / "compose" / "users.acl"
 HERE = "http://127.0.0.1:6333 my_docs"
 
 
@@ -268,6 +272,50 @@ async def test_a_redis_that_is_away_or_refuses_the_password_is_said(
     )
     odd = await one(Settings(data, redis_url="redis://127.0.0.1:port"), "redis")
     assert (odd.state, "expected REDIS_URL as" in odd.found) == ("failed", True)
+
+
+async def test_a_user_of_redis_who_may_not_do_what_a_bridge_must_is_said(
+    data: Path, tmp_path: Path, port: int, redis_binary: str, start_redis: Callable[..., object]
+) -> None:
+    told = (await anyio.run_process([redis_binary, "--version"])).stdout.decode()
+    if int(told.partition("v=")[2].partition(".")[0]) < 7:
+        pytest.skip("users with several sets of rights need Redis 7.0")
+    bridge = next(line for line in ACL.read_text().splitlines() if line.startswith("user bridge "))
+    users = tmp_path / "users.acl"
+    for rights, forbidden in ((bridge, None), (bridge.replace(" +xadd", "").replace(" +publish", "", 1), "XADD")):
+        users.write_text(rights.replace("#SHA256_OF_bridge", ">word") + "\n")
+        start_redis(port, "--aclfile", str(users))
+        settings = Settings(data, redis_url=f"redis://bridge:word@127.0.0.1:{port}")
+        check = await one(settings, "redis")
+        if forbidden:
+            assert (check.state, "does not let this user send XADD inference_queue:doctor" in check.found) == (
+                "failed",
+                True,
+            ), check
+            assert "PUBLISH result:doctor" in check.found
+            assert "compose/users.acl" in (check.remedy or "")
+        else:
+            assert (check.state, "no worker has given a sign" in check.found) == ("warning", True), check
+        port = free_port()
+
+
+async def test_looking_at_the_rights_leaves_nothing_in_redis(data: Path, redis_url: str) -> None:
+    key = uuid.uuid4().hex
+    await one(Settings(data, redis_url=redis_url, redis_stream_key=key), "redis")
+    async with Redis.from_url(redis_url) as redis:
+        assert [name async for name in redis.scan_iter(f"*{key}*")] == []
+        assert [name async for name in redis.scan_iter("*doctor*")] == []
+
+
+async def test_a_redis_elsewhere_without_tls_or_a_password_is_a_warning_each(
+    data: Path, port: int, start_redis: Callable[..., object]
+) -> None:
+    start_redis(port, "--bind", "0.0.0.0", "--protected-mode", "no")
+    # Not a loopback address, and yet this machine.
+    _, plain, open_ = await checked(Settings(data, redis_url=f"redis://0.0.0.0:{port}"), "redis")
+    assert (plain.state, "unencrypted" in plain.found) == ("warning", True)
+    assert (open_.state, "without a password" in open_.found) == ("warning", True)
+    assert len(await checked(Settings(data, redis_url=f"redis://127.0.0.1:{port}"), "redis")) == 1
 
 
 async def test_a_model_server_is_asked_for_the_model_that_is_to_answer(data: Path) -> None:

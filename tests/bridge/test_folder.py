@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from bridge import sockets
-from bridge.folder import Folder, Held, Unusable, held, holding
+from bridge.folder import Folder, Held, held, holding
+from bridge.whereabouts import Unusable
 
 HOLD = """
 import sys, pathlib

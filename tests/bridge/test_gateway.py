@@ -123,6 +123,9 @@ async def test_filters_are_words_or_lists_and_pass_on(gateway: Served) -> None:
         ("/search", b'{"query": " "}', "expected a question, got none"),
         ("/build-context", b'{"text": ""}', "expected a question, got none"),
         ("/build-context", b'{"prompt": "a"}', "text"),
+        ("/ratings", b'{"trace_id": "a"}', "up"),
+        ("/ratings", b'{"trace_id": "a", "up": 1}', "Expected `bool`, got `int`"),
+        ("/ratings", b'{"trace_id": "refuse", "up": true}', "expected a question, got none"),
     ],
 )
 async def test_bad_input_is_a_400_that_says_what_was_expected(
@@ -154,6 +157,13 @@ async def test_an_answer_streams_as_numbered_events_then_its_end_then_done(gatew
     }
     assert final["answer"] == "".join(PIECES)
     assert final["citations"][0]["quote"] == "Renew the key"
+
+
+async def test_a_rating_passes_its_words_on_and_says_nothing(gateway: Served) -> None:
+    for body in ({"trace_id": "7f", "up": False, "comment": "wrong"}, {"trace_id": "7f", "up": True}):
+        response = await gateway.tcp.post("/ratings", json=body)
+        assert (response.status_code, response.content) == (204, b"")
+    assert gateway.service.calls == [("rate", "7f", False, "wrong"), ("rate", "7f", True, None)]
 
 
 async def test_an_answer_is_read_on_from_any_place_byte_for_byte(gateway: Served) -> None:
@@ -293,9 +303,10 @@ async def test_what_fails_half_way_ends_the_stream_with_its_reason(gateway: Serv
     assert (payload["chunk"], payload["is_final"], payload["error"]) == ("", True, words)
 
 
-@pytest.mark.parametrize("path", ["/search", "/build-context"])
+@pytest.mark.parametrize("path", ["/search", "/build-context", "/ratings"])
 async def test_what_is_unavailable_is_a_503_that_says_when_to_come_again(gateway: Served, path: str) -> None:
-    response = await gateway.tcp.post(path, json={"query": "away", "text": "away"})
+    body = {"query": "away", "text": "away", "trace_id": "away", "up": True}
+    response = await gateway.tcp.post(path, json=body)
     assert error(response) == (503, "unavailable")
     assert response.headers["retry-after"] == "5"
     assert response.json()["error"]["message"] == "the embedder is away: start it"
@@ -417,7 +428,7 @@ async def test_pages_of_an_allowed_origin_may_call_and_read_even_a_refusal(guard
 
 async def test_where_a_token_is_set_only_health_goes_without_it(guarded: Served) -> None:
     for header in ({}, {"authorization": "Bearer wrong"}, {"authorization": f"Basic {TOKEN}"}):
-        for path in ("/status", "/mcp", "/nothing"):
+        for path in ("/status", "/mcp", "/ratings", "/nothing"):
             response = await guarded.tcp.get(path, headers=header)
             assert error(response) == (401, "token")
             assert response.headers["www-authenticate"] == "Bearer"

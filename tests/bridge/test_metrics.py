@@ -22,6 +22,7 @@ from wire.redis import RedisWire
 INDEX = metrics.Index(12, 340, 3, 1)
 SAMPLE = re.compile(r"([a-z_]+)(?:\{(.*)\})? (-?[0-9.e+-]+)")
 LABEL = re.compile(r'([a-z_]+)="((?:[^"\\\n]|\\.)*)"(?:,|$)')
+PARTS = ("_bucket", "_sum", "_count")
 StartRedis = Callable[..., "subprocess.Popen[bytes]"]
 
 
@@ -30,6 +31,7 @@ def samples(page: bytes, queue: str = "") -> dict[str, float]:
     samples after it."""
     found: dict[str, float] = {}
     typed: list[str] = []
+    of_family: list[str] = []
     for line in page.decode().split("\n")[:-1]:
         if line.startswith("# "):
             _, what, name, said = line.split(" ", 3)
@@ -37,10 +39,11 @@ def samples(page: bytes, queue: str = "") -> dict[str, float]:
             if what == "TYPE":
                 assert name not in typed and (said == "counter") == name.endswith("_total")
                 typed.append(name)
+                of_family = [f"{name}{part}" for part in PARTS] if said == "histogram" else [name]
             continue
         parts = SAMPLE.fullmatch(line)
         assert parts, line
-        assert parts[1] == typed[-1], "a family's samples stand together"
+        assert parts[1] in of_family, "a family's samples stand together"
         assert not LABEL.sub("", parts[2] or "")
         labels = dict(LABEL.findall(parts[2] or ""))
         of = labels.pop("queue", "")
@@ -149,9 +152,11 @@ async def gateway(**options: object) -> AsyncGenerator[tuple[httpx.AsyncClient, 
 
 
 async def test_the_page_has_the_guards_of_all_others(key: str) -> None:
+    async with gateway() as (tcp, _):
+        assert (await tcp.get("/metrics", headers={"Host": "evil.example"})).status_code == 421
     async with gateway(token="correct horse") as (tcp, unix):
         assert (await tcp.get("/metrics")).status_code == 401
-        assert (await tcp.get("/metrics", headers={"Host": "evil.example"})).status_code == 421
+        assert (await tcp.get("/metrics", headers={"Origin": "https://evil.example"})).status_code == 403
         asked = await tcp.get("/metrics", headers={"Authorization": "Bearer correct horse"})
         assert asked.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
         assert samples(asked.content) == samples((await unix.get("/metrics")).content)

@@ -16,9 +16,11 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import anyio.to_thread
 import pytest
 
 from tests.hostile import HOSTILE
+from tests.observability.collector import Collector, collecting
 from tests.processes import Daemon, place, place_with_examples, until
 
 if TYPE_CHECKING:
@@ -312,6 +314,88 @@ async def test_a_failed_file_is_named_with_its_reason_and_the_count_follows_the_
     finally:
         added.unlink()
         await reader.daemon.in_step(documents)
+
+
+# --- what the reader thinks of it
+
+
+@pytest.fixture
+async def rating(browser: Browser) -> AsyncIterator[tuple[Visit, Collector]]:
+    """Beside a collector that takes what is said of a trace, as Phoenix does."""
+    with collecting() as collector, place() as here:
+        here.write("docs/kiln.md", "# The kiln\n\nThe kiln cools for twelve hours.\n")
+        settings = {"PHOENIX_COLLECTOR_ENDPOINT": collector.url}
+        async with here.daemon(here.docs, settings=settings) as daemon, visit(browser, daemon) as one:
+            await daemon.in_step(1)
+            await one.ask("How long does the kiln cool?")
+            await one.answered()
+            yield one, collector
+
+
+async def noted(collector: Collector) -> dict[str, Any]:
+    """The next rating that came."""
+    while (row := (await anyio.to_thread.run_sync(collector.annotation))[1])["name"] != "rating":
+        pass
+    return row
+
+
+async def test_an_answer_is_rated_by_keyboard_or_hand_and_the_thumb_outlives_a_reload(
+    rating: tuple[Visit, Collector],
+) -> None:
+    visit, collector = rating
+    up, down = (visit.page.get_by_role("button", name=name) for name in ("Good answer", "Bad answer"))
+    await up.focus()
+    await visit.page.keyboard.press("Space")
+    await visit.page.get_by_role("status").get_by_text("Thank you.").wait_for()
+    trace_id = (await visit.turn())["final"]["trace_id"]
+    row = await noted(collector)
+    assert (row["trace_id"], row["result"]["label"]) == (trace_id, "up")
+    href = await visit.page.get_by_role("link", name="trace").get_attribute("href")
+    assert href == f"{collector.url}/redirects/traces/{trace_id}"
+    await visit.page.reload()
+    await visit.page.locator(".thumbs [aria-pressed=true][aria-label='Good answer']").wait_for()
+    await up.click()  # is said already
+    await down.click()
+    assert (await noted(collector))["result"]["label"] == "down"
+    await visit.page.locator(".thumbs [aria-pressed=true][aria-label='Bad answer']").wait_for()
+    assert await up.get_attribute("aria-pressed") == "false"
+    assert [body["up"] for body in visit.bodies("/ratings")] == [True, False]
+
+
+async def traces(visit: Visit, *, through: bool) -> bool:
+    """Whether they get through, as the daemon says."""
+    return through != any(warning.startswith("traces: ") for warning in (await visit.daemon.status())["warnings"])
+
+
+async def test_a_rating_that_is_not_taken_says_why_and_leaves_the_thumb_as_it_was(
+    rating: tuple[Visit, Collector],
+) -> None:
+    visit, collector = rating
+    down = visit.page.get_by_role("button", name="Bad answer")
+    await visit.page.context.set_offline(True)
+    await down.click()
+    await visit.page.get_by_role("alert").get_by_text("Tandem does not answer, and the rating was not taken").wait_for()
+    assert await down.get_attribute("aria-pressed") == "false"
+    await visit.page.context.set_offline(False)
+    collector.answer = 401
+    await visit.daemon.hits("kiln")
+    await until(lambda: traces(visit, through=False))
+    await down.click()
+    await visit.page.get_by_role("alert").get_by_text("The rating was not taken:").wait_for()
+    assert await down.get_attribute("aria-pressed") == "false"
+    collector.answer = 200
+    await visit.daemon.hits("kiln")
+    await until(lambda: traces(visit, through=True))
+    await down.click()
+    await visit.page.get_by_role("status").get_by_text("Thank you.").wait_for()
+    assert await visit.page.locator(".thumbs [role=alert]").count() == 0
+
+
+async def test_where_no_traces_are_kept_there_is_nothing_to_rate(reader: Visit) -> None:
+    await reader.ask(SNAPSHOTS)
+    await reader.answered()
+    assert (await reader.daemon.status())["traces_url"] is None
+    assert await reader.page.locator(".thumbs").count() == 0
 
 
 # --- streams

@@ -146,6 +146,9 @@ async def test_garbage_on_stdin_is_answered_as_json_rpc_says_and_survived(place:
             (b"[1]", -32600),
             (b"7", -32600),
             (b"{}", -32600),
+            (b'{"jsonrpc": "2.0", "id": true, "method": "pid"}', -32600),
+            (b'{"jsonrpc": "2.0", "id": "\\ud800", "method": "pid"}', -32600),
+            (b'{"jsonrpc": "2.0", "id": ' + b"9" * 5_000 + b"}", -32700),
         ]:
             await relay.stdin.send(line + b"\n")
             answer = await relay.hear()
@@ -199,6 +202,7 @@ async def test_a_request_that_ends_two_daemons_is_answered_with_an_error_and_the
         error = await relay.ask("die", "a")
         assert error["code"] == -32000
         assert "the daemon ended twice on this request" in error["message"]
+        assert "try again" in error["message"]
         assert f"{place.socket}.log" in error["message"]
         assert await relay.ask("pid") == place.starts()[-1]
         assert len(place.starts()) == 3
@@ -261,7 +265,7 @@ async def test_a_daemon_that_cannot_start_is_named_with_its_reason_in_every_answ
             assert answer["id"] == request_id
             assert answer["error"]["code"] == -32000
             reason = f"the daemon ended with status 1: no room on the disk; its log: {place.socket}.log"
-            assert answer["error"]["message"] == reason
+            assert answer["error"]["message"] == f"{reason}; once that is put right, try again"
         assert await relay.end() == []
 
 
@@ -311,8 +315,8 @@ def test_the_relay_is_of_the_standard_library_alone() -> None:
     code = "import sys; before = set(sys.modules); import bridge.relay; print(*set(sys.modules) - before)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     ours = {name for name in loaded if name.split(".")[0] not in sys.stdlib_module_names}
-    assert ours == {"bridge", "bridge.dial", "bridge.relay"}
-    assert not {"asyncio", "dataclasses", "pathlib", "subprocess", "logging"} & set(loaded)
+    assert ours == {"bridge", "bridge.dial", "bridge.relay", "bridge.subscribed"}
+    assert not {"asyncio", "dataclasses", "pathlib", "subprocess", "logging", "typing"} & set(loaded)
 
 
 @pytest.mark.parametrize("mode", ["legacy", "2026-07-28"])

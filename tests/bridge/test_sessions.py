@@ -96,6 +96,15 @@ async def test_a_session_opens_and_names_the_server(daemon: str) -> None:
         (b'[{"jsonrpc": "2.0", "id": 1, "method": "ping"}]', None, -32600),
         (b'{"jsonrpc": "1.0", "id": 5, "method": "ping"}', 5, -32600),
         (b'{"jsonrpc": "2.0", "id": "x", "method": 5}', "x", -32600),
+        (b'{"jsonrpc": "2.0", "id": true, "method": "ping"}', None, -32600),
+        (b'{"jsonrpc": "2.0", "id": true, "method": 5}', None, -32600),
+        (b'{"jsonrpc": "2.0", "id": 1.5, "method": "ping"}', None, -32600),
+        (b'{"jsonrpc": "2.0", "id": "\\ud800", "method": "ping"}', None, -32600),
+        (b'{"jsonrpc": "2.0", "id": "x", "method": "ping", "params": {"a": "\\ud800"}}', "x", -32600),
+        (b'{"jsonrpc": "2.0", "id": "x", "method": "ping", "params": 1, "result": {}}', "x", -32600),
+        (b'{"jsonrpc": "2.0", "method": "ping", "a": "\xed\xa0\x80"}', None, -32700),
+        (b'{"jsonrpc": "2.0", "method": "ping", "a": ' + b"9" * 5_000 + b"}", None, -32700),
+        (b'{"jsonrpc": "2.0", "method": "ping", "id": ' + b"9" * 5_000 + b"}", None, -32700),
     ],
 )
 async def test_a_line_that_is_no_message_is_answered_and_the_session_goes_on(

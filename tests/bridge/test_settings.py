@@ -1,9 +1,12 @@
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
+from openinference.instrumentation import TraceConfig
 
+from bridge.hiding import KNOWN, PREFIX
 from bridge.settings import Settings, WrongSetting, load, openai_settings, worded
 from observability.redaction import HIDEABLE
 
@@ -76,7 +79,17 @@ def test_the_toml_is_that_of_the_data_folder_that_was_named(place: Path) -> None
         ({"TANDEM_EMBED_DOCUMENT_PREFIX": "none"}, {"embed_query_prefix": None, "embed_document_prefix": ""}),
         ({"TANDEM_TRACE_HIDE": "all"}, {"hidden": frozenset(HIDEABLE)}),
         ({"TANDEM_TRACE_HIDE": " Answers,questions"}, {"hidden": {"answers", "questions"}}),
-        ({}, {"hidden": frozenset()}),
+        ({}, {"hidden": frozenset(), "judge": 0}),
+        ({"TANDEM_JUDGE": "0.25"}, {"judge": 0.25}),
+        ({"OPENINFERENCE_HIDE_INPUTS": "True"}, {"hidden": {"questions", "passages"}}),
+        ({"OPENINFERENCE_HIDE_OUTPUTS": "false", "OPENINFERENCE_HIDE_CHOICES": ""}, {"hidden": frozenset()}),
+        (
+            {"OPENINFERENCE_HIDE_OUTPUT_TEXT": "true", "TANDEM_TRACE_HIDE": "questions"},
+            {"hidden": {"questions", "answers"}},
+        ),
+        ({"OPENINFERENCE_HIDE_LLM_INVOCATION_PARAMETERS": "true"}, {"hidden": {"parameters"}}),
+        ({"OPENINFERENCE_HIDE_EMBEDDINGS_VECTORS": "true"}, {"hidden": frozenset()}),
+        ({"OPENINFERENCE_HIDE_WHAT_IS_YET_TO_COME": "true"}, {"hidden": frozenset(HIDEABLE)}),
         ({"port": "1", "PATH": "/bin", "TANDEM_TEST_X": "1"}, {"port": 8000}),
     ],
 )
@@ -107,7 +120,12 @@ def test_what_is_set_says_what_else_is_meant(
         ({"TANDEM_ENGINE": "vllm"}, "TANDEM_ENGINE was expected to be one of extractive, openai, redis"),
         (
             {"TANDEM_TRACE_HIDE": "prompts"},
-            "TANDEM_TRACE_HIDE was expected to name questions, passages, answers or all, it names prompts",
+            "TANDEM_TRACE_HIDE was expected to name questions, passages, answers, parameters or all, it names prompts",
+        ),
+        ({"TANDEM_JUDGE": "1.5"}, "TANDEM_JUDGE was expected to be 0 to 1, the environment says '1.5'"),
+        (
+            {"OPENINFERENCE_HIDE_INPUTS": "yes"},
+            "OPENINFERENCE_HIDE_INPUTS was expected to be true or false, the environment says 'yes'",
         ),
         ({"TANDEM_NO_WORKER": "wait"}, "TANDEM_NO_WORKER was expected to be one of extract, refuse"),
         ({"UVICORN_WORKERS": "2"}, "UVICORN_WORKERS is 2: one process owns the index, so 1 is the only value"),
@@ -164,6 +182,17 @@ def test_a_wrong_toml_is_named(place: Path, content: bytes, told: str) -> None:
     said = refusal(place)
     assert str(file) in said
     assert told in said
+
+
+def test_what_openinference_hides_is_hidden_wherever_it_is_set_and_the_first_wins(place: Path) -> None:
+    (place / "data" / "tandem.toml").write_text("openinference_hide_retrieval_documents = true")
+    (place / ".env").write_text("OPENINFERENCE_HIDE_OUTPUTS=true\nOPENINFERENCE_HIDE_EMBEDDINGS_TEXT=true\n")
+    assert loaded(place, OPENINFERENCE_HIDE_OUTPUTS="false").hidden == {"passages", "questions"}
+
+
+def test_every_setting_of_openinference_that_hides_is_known() -> None:
+    theirs = {field.metadata.get("env_var") or "" for field in fields(TraceConfig)}
+    assert {name for name in theirs if name.startswith(PREFIX)} <= set(KNOWN)
 
 
 def test_files_that_cannot_be_read_are_named(place: Path) -> None:

@@ -12,68 +12,76 @@ import anyio
 import httpx2
 import msgspec
 import pytest
-from mcp import Client, MCPError, StdioServerParameters
+from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
-from mcp_types import CallToolResult, TextContent
+from mcp_types import CallToolResult, ResourceLink, TextContent
 
 from bridge import tools
 from bridge.answers import INTERNAL
-from bridge.citing import answer_text, found_text, status_text
-from bridge.mcp_later import mcp_later
-from bridge.service import Answer, FailedFile, Status
+from bridge.citing import answer_text, excerpt_text, found_text, status_text
+from bridge.excerpt import tokens
+from bridge.service import Answer, Excerpt, FailedFile, Status
 from indexer.filters import Filters
 from indexer.hits import Found, Freshness, Hit
-from tests.bridge.fake_service import ANSWER, FRESHNESS, HITS, PIECES, STATUS, FakeService, serving
-
-RELAY = "import sys; from bridge.relay import relay; relay(sys.argv[1], ['false'])"
-ERAS = {"legacy": "2025-11-25", "2026-07-28": "2026-07-28"}
+from tests.bridge.fake_service import ANSWER, EXCERPT, FRESHNESS, HITS, PIECES, STATUS, FakeService, serving
+from tests.bridge.over_mcp import WAYS, Served, served_over_mcp
 
 
 @pytest.fixture(scope="module")
-async def daemon() -> AsyncGenerator[tuple[FakeService, str, str]]:
-    """The service, its MCP socket, and its MCP URL."""
-    service = FakeService()
-    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
-        path = str(Path(folder) / "mcp.sock")
-        async with serving(service, Path(folder)) as (url, _), mcp_later(service, "1.2.3", path):
-            yield service, path, f"{url}/mcp"
+async def daemon() -> AsyncGenerator[Served]:
+    async with served_over_mcp() as served:
+        yield served
 
 
 @pytest.fixture
-def service(daemon: tuple[FakeService, str, str]) -> FakeService:
-    daemon[0].start_over()
-    return daemon[0]
+def service(daemon: Served) -> FakeService:
+    daemon.service.start_over()
+    return daemon.service
 
 
-@pytest.fixture(params=[(over, mode) for over in ("relay", "http") for mode in ERAS], ids=" ".join)
-async def client(request: pytest.FixtureRequest, daemon: tuple[FakeService, str, str]) -> AsyncGenerator[Client]:
-    """A real client over each transport, in each era of the protocol."""
-    over, mode = request.param
-    relay = StdioServerParameters(command=sys.executable, args=["-c", RELAY, daemon[1]])
-    async with Client(daemon[2] if over == "http" else relay, mode=mode) as client:
-        assert client.protocol_version == ERAS[mode]
+@pytest.fixture(params=WAYS, ids=" ".join)
+async def client(request: pytest.FixtureRequest, daemon: Served) -> AsyncGenerator[Client]:
+    async with daemon.client(*request.param) as client:
         yield client
 
 
 def text(result: CallToolResult) -> str:
-    (content,) = result.content
+    content, *links = result.content
     assert isinstance(content, TextContent)
+    assert all(isinstance(link, ResourceLink) for link in links)
     return content.text
+
+
+WORDS_FOR_A_MODEL, WORDS_IN_ALL = 1_250, 2_300
+
+
+async def test_what_a_model_reads_of_the_tools_in_every_conversation_is_short_and_plain(client: Client) -> None:
+    listed = [tool.model_dump(by_alias=True, exclude_none=True) for tool in (await client.list_tools()).tools]
+    for_a_model = [{name: tool[name] for name in ("name", "description", "inputSchema")} for tool in listed]
+    assert tokens(msgspec.json.encode(for_a_model).decode()) < WORDS_FOR_A_MODEL
+    assert tokens(msgspec.json.encode(listed).decode()) < WORDS_IN_ALL
+    for tool in for_a_model:
+        schema = msgspec.json.encode(tool["inputSchema"]).decode()
+        assert not any(word in schema for word in ("$ref", "$defs", "anyOf", "null", '"title"'))
+        assert all(isinstance(one["type"], str) for one in tool["inputSchema"]["properties"].values())
+    schemas = msgspec.json.encode([tool["outputSchema"] for tool in listed]).decode()
+    assert not any(word in schemas for word in ("$ref", "$defs", "anyOf", '"title"'))
 
 
 async def test_each_tool_says_what_it_takes_and_gives(client: Client) -> None:
     listed = {tool.name: tool for tool in (await client.list_tools()).tools}
-    assert listed.keys() == {"search", "ask", "get_answer", "cancel_answer", "status"}
-    assert listed["search"].input_schema["properties"].keys() == {"query", "limit", "in", "type", "since"}
+    assert listed.keys() == {"search", "read", "ask", "get_answer", "cancel_answer", "rate", "status"}
+    assert listed["search"].input_schema["properties"].keys() == {"query", "limit", "in", "type", "since", "max_tokens"}
+    assert listed["read"].input_schema["properties"].keys() == {"uri", "around", "max_tokens"}
     assert listed["ask"].input_schema["properties"].keys() == {"question", "in", "type", "since", "session"}
     assert listed["search"].input_schema["required"] == ["query"]
     for tool in listed.values():
         assert tool.title and tool.description and tool.output_schema and tool.annotations
-        assert tool.annotations.read_only_hint is (tool.name != "cancel_answer")
+        assert tool.annotations.read_only_hint is (tool.name not in ("cancel_answer", "rate"))
         for argument in tool.input_schema["properties"].values():
             assert argument["description"]
     search, ask, status = (listed[name].output_schema or {} for name in ("search", "ask", "status"))
-    assert search["properties"].keys() == {"hits", "freshness", "degraded", "explained"}
+    assert search["properties"].keys() == {"hits", "freshness", "degraded", "left_out"}
     assert {"answer", "citations", "grounded"} <= ask["properties"].keys()
     assert {"documents", "failed", "as_of"} <= status["properties"].keys()
 
@@ -90,6 +98,37 @@ async def test_a_search_gives_numbered_hits_in_words_and_the_same_as_data(client
     assert msgspec.convert(result.structured_content, Found) == Found(HITS[:2], FRESHNESS)
 
 
+async def test_every_hit_and_citation_has_a_link_to_where_it_stands(client: Client) -> None:
+    found = await client.call_tool("search", {"query": "key"})
+    asked = await client.call_tool("ask", {"question": "when?"})
+    links = [[link.uri for link in result.content[1:] if isinstance(link, ResourceLink)] for result in (found, asked)]
+    assert links == [
+        ["file:///notes/vpn.md#L3-L4", "file:///notes/tax.pdf#page=7", "file:///notes/a.html"],
+        ["file:///notes/vpn.md#L3-L3"],
+    ]
+
+
+async def test_a_document_is_read_on_from_the_place_that_the_last_result_names(
+    client: Client, service: FakeService
+) -> None:
+    result = await client.call_tool("read", {"uri": EXCERPT.uri, "around": 3})
+    assert service.calls == [("read", EXCERPT.uri, "3")]
+    assert text(result) == excerpt_text(EXCERPT)
+    assert msgspec.convert(result.structured_content, Excerpt) == EXCERPT
+    for uri, said in (("file:///etc/passwd", "call `search`"), ("away", "start it")):
+        refused = await client.call_tool("read", {"uri": uri})
+        assert refused.is_error
+        assert said in text(refused)
+
+
+@pytest.mark.usefixtures("service")
+async def test_a_budget_that_holds_no_passage_is_refused_in_words(client: Client) -> None:
+    for tool, words in (("search", {"query": "key"}), ("read", {"uri": EXCERPT.uri})):
+        result = await client.call_tool(tool, {**words, "max_tokens": 20})
+        assert result.is_error
+        assert "max_tokens was expected to be 300 to 20,000, it is 20" in text(result)
+
+
 async def test_an_answer_comes_with_its_sources_and_rising_progress(client: Client, service: FakeService) -> None:
     told: list[tuple[float, str | None]] = []
 
@@ -104,6 +143,10 @@ async def test_an_answer_comes_with_its_sources_and_rising_progress(client: Clie
     assert replace(msgspec.convert(result.structured_content, Answer), request="") == ANSWER
     assert told[:2] == [(1, "searching"), (2, "4 words so far")]
     assert all(before[0] < after[0] for before, after in pairwise(told))
+    for tool, words, doing in (("search", {"query": "key"}, "searching"), ("read", {"uri": EXCERPT.uri}, "reading")):
+        told.clear()
+        await client.call_tool(tool, words, progress_callback=note)
+        assert told == [(1, doing)]
 
 
 async def test_cancelling_a_call_gives_the_answer_up_and_the_session_goes_on(
@@ -126,13 +169,16 @@ REFUSALS = [
     ("ask", "away", ": the embedder is away: start it"),
     ("ask", "stop short", ": no worker took the job"),
     ("search", "crash", ""),
+    ("rate", "refuse", ": expected a question, got none: type one"),
+    ("rate", "away", ": the embedder is away: start it"),
 ]
+NAMED = {"search": "query", "ask": "question", "rate": "trace_id"}
 
 
 @pytest.mark.usefixtures("service")
 async def test_a_model_reads_why_a_call_was_refused_but_no_inner_error(client: Client) -> None:
     for tool, words, said in REFUSALS:
-        result = await client.call_tool(tool, {"query" if tool == "search" else "question": words})
+        result = await client.call_tool(tool, {NAMED[tool]: words} | ({"up": True} if tool == "rate" else {}))
         assert result.is_error
         assert text(result) == f"Error executing tool {tool}{said}"
 
@@ -197,6 +243,19 @@ async def test_an_id_or_a_place_that_is_none_is_refused_in_words(
     assert said in text(result)
 
 
+async def test_a_rating_is_told_on_and_may_be_changed(client: Client, service: FakeService) -> None:
+    [rate] = [tool for tool in (await client.list_tools()).tools if tool.name == "rate"]
+    assert rate.annotations
+    assert (rate.annotations.destructive_hint, rate.annotations.idempotent_hint) == (False, True)
+    assert rate.input_schema["required"] == ["trace_id", "up"]
+    result = await client.call_tool("rate", {"trace_id": "7f", "up": True})
+    assert result.structured_content == {"trace_id": "7f", "rating": "up"}
+    changed = await client.call_tool("rate", {"trace_id": "7f", "up": False, "comment": "the wrong year"})
+    assert changed.structured_content == {"trace_id": "7f", "rating": "down"}
+    assert text(changed) == "Noted beside the answer's trace: thumbs down."
+    assert service.calls == [("rate", "7f", True, None), ("rate", "7f", False, "the wrong year")]
+
+
 async def test_status_is_told_in_words_and_as_data(client: Client) -> None:
     result = await client.call_tool("status", {})
     assert text(result) == status_text(STATUS)
@@ -204,9 +263,15 @@ async def test_status_is_told_in_words_and_as_data(client: Client) -> None:
 
 
 async def test_wrong_arguments_are_named(client: Client) -> None:
-    result = await client.call_tool("search", {"query": "key", "limit": "many"})
-    assert result.is_error
-    assert "limit" in text(result)
+    for arguments, wrong in (
+        ({"query": "key", "limit": "many"}, "`limit` was expected to be of type integer"),
+        ({}, "`query` was expected to be of type string"),
+        ({"query": "key", "in": ["a"]}, "`in` was expected to be of type string"),
+    ):
+        result = await client.call_tool("search", arguments)
+        assert result.is_error
+        takes = "It takes query, limit, in, type, since, max_tokens, and needs query"
+        assert text(result) == f"Error executing tool search: {wrong}. {takes}"
 
 
 async def test_mcp_over_http_asks_for_the_token_like_every_other_path() -> None:
@@ -216,7 +281,7 @@ async def test_mcp_over_http_asks_for_the_token_like_every_other_path() -> None:
                 httpx2.AsyncClient(headers={"Authorization": "Bearer t"}) as http,
                 Client(streamable_http_client(f"{url}/mcp", http_client=http)) as client,
             ):
-                assert len((await client.list_tools()).tools) == 5
+                assert len((await client.list_tools()).tools) == 7
             with pytest.raises(ExceptionGroup) as refused:
                 async with Client(f"{url}/mcp"):
                     pass
@@ -261,6 +326,7 @@ def test_an_answer_names_its_sources_its_engine_and_what_is_wrong_with_it() -> N
     assert said.startswith("The key is renewed each May [1].\n\nSources. ")
     assert '[1] /notes/vpn.md, line 3, under "VPN > Keys"\n> Renew the key\n' in said
     assert "Answered by the engine extractive.\n" in said
+    assert "Its trace_id, for rate: 7f\n" in said
     assert said.endswith("3 files are pending.\nDegraded: only the lexical side searched")
     careful = answer_text(
         Answer("Yes.", (), FRESHNESS, "vllm", cache_hit=True, grounded=False, error="the worker stopped")
@@ -268,6 +334,7 @@ def test_an_answer_names_its_sources_its_engine_and_what_is_wrong_with_it() -> N
     assert "The answer stops short: the worker stopped" in careful
     assert "not every sentence is supported by the passage" in careful
     assert "engine vllm, reused from an equal question" in careful
+    assert "trace_id" not in careful
 
 
 def test_status_names_folders_and_the_first_of_many_failed_files() -> None:
@@ -287,6 +354,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from bridge import tools
+from tests.bridge.over_mcp import WAYS, Served, served_over_mcp
 from tests.bridge.fake_service import FakeService
 
 class Traced(FakeService):

@@ -10,6 +10,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from bridge import webpage
+from bridge.door import Door
 from bridge.guard import guarded
 
 MAX_COMPRESSED = 400_000
@@ -18,7 +19,7 @@ MAX_COMPRESSED = 400_000
 @pytest.fixture
 async def browser() -> AsyncGenerator[httpx.AsyncClient]:
     """Who has no token, before a server that asks for one."""
-    guard = Middleware(guarded, token="secret", allowed_hosts=(), cors_origins=(), local_paths=())
+    guard = Middleware(guarded, door=Door(token="secret"), allowed_hosts=(), cors_origins=(), local_paths=())
     app = Starlette(routes=webpage.routes(), middleware=[guard])
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:8000") as browser:
         yield browser
