@@ -116,8 +116,9 @@ async def test_only_what_was_rated_down_is_exported_where_that_is_asked_for(real
     nothing = await real.trace("export", "bad", "--rated-down")
     assert nothing.status == 1
     assert "no question that was rated down with its evidence was found" in nothing.err
-    found = [span for span in await anyio.to_thread.run_sync(real.receiver.spans) if span.name == "answer"]
-    down, up = found[3], found[4]
+    found = await anyio.to_thread.run_sync(real.receiver.spans)
+    answers = {span.attributes["input.value"]: span for span in found if span.name == "answer"}
+    down, up = answers[real.asked[5]], answers[real.asked[6]]  # both are answered with their evidence
     rows = [
         {"trace_id": one.trace, "name": "rating", "annotator_kind": "HUMAN", "result": {"score": score}}
         for one, score in ((down, 0.0), (up, 1.0))
