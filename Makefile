@@ -123,9 +123,9 @@ $(KUBERNETES)/node_modules/.installed: $(KUBERNETES)/package-lock.json $(VENV)/.
 	@touch $@
 
 # Phoenix is 850 MB and pins much: it has an environment of its own, as on a machine that runs it as a service.
-.venv-phoenix/.installed:
+.venv-phoenix/.installed: requirements-phoenix.lock
 	@$(PYTHON) -m venv .venv-phoenix
-	@.venv-phoenix/bin/python -m pip install --disable-pip-version-check --quiet "arize-phoenix>=20.26"
+	@.venv-phoenix/bin/python -m pip install --disable-pip-version-check --quiet --no-deps -r requirements-phoenix.lock
 	@touch $@
 
 # 2 GB, and it pins much. Its torch is the one for processors: from PIP_FIND_LINKS where that is set, else from PyTorch.
@@ -168,6 +168,7 @@ lock:
 	$(LOCK) --group page --constraint requirements.lock --output-file requirements-page.lock
 	$(LOCK) --group lint --constraint requirements.lock --output-file requirements-lint.lock
 	$(LOCK) --group build --constraint requirements.lock --output-file compose/build.lock
+	echo "arize-phoenix>=20.26" | $(LOCK) - --output-file requirements-phoenix.lock
 	$(LOCK) --group worker --no-deps --constraint requirements.lock --output-file compose/worker.lock
 
 clean:

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any, cast
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -25,27 +26,33 @@ from inference_server.worker import work
 from tests.conftest import free_port
 from tests.processes import until
 from wire.redis import RedisWire
+from wire.redis.ready import ReadyPool
+from wire.redis.server import Server
 from wire.tasks import background
 
 KILN = Hit("/d/kiln.md", "file:///d/kiln.md", 1.0, "The kiln cools.", start_line=1, end_line=1)
 QUESTION = "How long does the kiln cool?"
 COMMAND = re.compile(rb"\*\d+\r\n\$\d+\r\n([A-Z]+)\r\n")
 UNAWAITED = {"HELLO", "AUTH", "CLIENT", "SELECT", "UNSUBSCRIBE"}  # a connection's beginning, an answer's end
-LEFT, HEARD = b"$11\r\nunsubscribe", b"$9\r\nsubscribe"
+OPENED, LEFT, HEARD = b"$5\r\nproto", b"$11\r\nunsubscribe", b"$9\r\nsubscribe"
 
 
 @dataclass
 class Link:
-    """Between a wire and the server. `calls`: the commands of each; `held`: how many answers wait for `turn`."""
+    """Between a wire and the server. `calls`: the commands of each, `over` which of the connections that were `opened`;
+    `held`: how many answers wait for `turn`."""
 
     port: int
     calls: list[tuple[str, ...]] = field(default_factory=list[tuple[str, ...]])
+    over: list[int] = field(default_factory=list[int])
+    opened: int = 0
     held: int = 0
     news: anyio.Event = field(default_factory=anyio.Event)
     gate: anyio.Event = field(default_factory=anyio.Event)
 
     def hold(self) -> None:
         self.calls.clear()
+        self.over.clear()
         self.held, self.gate = 0, anyio.Event()
 
     def turn(self) -> None:
@@ -58,22 +65,28 @@ class Link:
         while self.held < answers:
             await self.news.wait()
 
+    def tell(self) -> None:
+        self.news.set()
+        self.news = anyio.Event()
+
     async def carry(self, client: SocketStream) -> None:
+        self.opened += 1
+        nth = self.opened
         async with client, await anyio.connect_tcp("127.0.0.1", self.port) as server, anyio.create_task_group() as both:
             both.start_soon(self._back, server, client)
             async for data in client:
                 names = tuple(name.decode() for name in COMMAND.findall(data))
                 if not UNAWAITED & set(names):
                     self.calls.append(names)
+                    self.over.append(nth)
                 await server.send(data)
             both.cancel_scope.cancel()
 
     async def _back(self, server: SocketStream, client: SocketStream) -> None:
         async for data in server:
-            if LEFT not in data or HEARD in data:
+            if OPENED not in data and (LEFT not in data or HEARD in data):
                 self.held += 1
-                self.news.set()
-                self.news = anyio.Event()
+                self.tell()
                 await self.gate.wait()
             await client.send(data)
 
@@ -134,3 +147,25 @@ async def test_a_worker_looks_for_the_dead_in_one_call(redis_url: str, key: str)
             await far.steps.take("far", streams, 1, 0)
     # It looks; then each stream is read without waiting, for its slots; then it waits for both.
     assert link.calls == [("EVALSHA",)] + [("XREADGROUP",)] * 3
+
+
+async def has_free(pool: ReadyPool) -> bool:
+    return pool.free > 0
+
+
+async def test_a_call_beside_others_finds_a_connection_open(redis_url: str) -> None:
+    async with linked(redis_url) as (link, address), background() as tasks:
+        server = Server(address, None, 10)
+        pool = server.keep_ready(tasks)
+        link.hold()
+        with anyio.fail_after(10):
+            async with anyio.create_task_group() as asking:
+                for calls in (1, 2, 3):
+                    asking.start_soon(server.ask, cast("Any", server.redis).ping())
+                    await link.holds(calls)
+                    await until(partial(has_free, pool), 5)
+                link.gate.set()
+            await server.close()
+    # Each but the first over one that the call before had opened for it.
+    assert sorted(link.over) == [1, 2, 3]
+    assert link.opened == 4

@@ -15,10 +15,11 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 from weakref import WeakSet
 
 import anyio
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection, Connection
 from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 
+from wire.redis.ready import ReadyPool
 from wire.redis.trust import Trusting
 
 _URL = re.compile(
@@ -144,7 +145,7 @@ class Primary:
         return str(latest["ip"]), int(latest["port"])
 
 
-class FollowingPool(BlockingConnectionPool):
+class FollowingPool(ReadyPool):
     """See `follow`."""
 
     async def ensure_connection(self, connection: AbstractConnection) -> None:

@@ -7,10 +7,11 @@ import hashlib
 import ssl
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import anyio
-from redis.asyncio import BlockingConnectionPool, Redis
+from anyio.abc import TaskGroup
+from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, NoPermissionError, NoScriptError, RedisError, ResponseError
@@ -18,6 +19,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from wire import QueueDown
+from wire.redis.ready import ReadyPool
 from wire.redis.sentinel import FollowingPool, Named, NoPrimary, Primary, follow, named
 from wire.redis.trust import share
 
@@ -62,6 +64,12 @@ class Server:
         with anyio.move_on_after(self.limit_s, shield=True):
             for client in (self.redis, self.taking, *self._sentinels.values()):
                 await client.aclose()
+
+    def keep_ready(self, tasks: TaskGroup) -> ReadyPool:
+        """As long as the tasks live, a call finds a connection open; the connections."""
+        pool = cast("ReadyPool", self.redis.connection_pool)
+        pool.tasks = tasks
+        return pool
 
     async def seek(self) -> None:
         """Whether another server is the primary by now, where sentinels can tell: all connections then go there."""
@@ -126,7 +134,7 @@ def _client(
 ) -> Redis:
     options: dict[str, Any] = {"password": password} if password else {}
     try:
-        pool = (FollowingPool if primary else BlockingConnectionPool).from_url(
+        pool = (FollowingPool if primary else ReadyPool).from_url(
             url,
             max_connections=CONNECTIONS,
             timeout=10,
@@ -135,6 +143,8 @@ def _client(
             # No retry and no silent reconnect: what is repeated, and when, is decided above.
             retry=Retry(NoBackoff(), 0, supported_errors=()),
             maint_notifications_config=MaintNotificationsConfig(enabled=False),
+            # Nor a call of each new connection to say who made redis-py.
+            driver_info=None,
             **options,
         )
         # An option that this kind of connection has not is told only when one is made.
