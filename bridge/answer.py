@@ -99,9 +99,10 @@ async def _parts(draft: Draft, means: Means, span: trace.Span) -> AsyncGenerator
     passed: list[str] = []
     for route in means.routes:
         draft.label, draft.degraded = route.label, (*found.degraded, *passed)
+        record = draft.record(job.metadata.session)
         _give_way(means)
         try:
-            async with _sent(route, job, draft.record()) as replies, _cancelled_early(route.wire, draft) as ended:
+            async with _sent(route, job, record) as replies, _cancelled_early(route.wire, draft) as ended:
                 async for reply in _timely(replies, means.limits.silence_s):
                     if not isinstance(reply, Final):
                         if piece := draft.add(reply):

@@ -30,6 +30,7 @@ class Record(msgspec.Struct, frozen=True):
     trace_id: str | None = None
     asked_ms: int = 0
     span_id: str | None = None
+    session: str | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -69,6 +70,7 @@ class Draft:
         return cls(
             request,
             kept.asked,
+            session=kept.session,
             question=kept.question,
             passages=kept.passages,
             freshness=kept.freshness,
@@ -79,7 +81,7 @@ class Draft:
             _began=kept.asked_ms / 1000,
         )
 
-    def record(self) -> bytes:
+    def record(self, session: str | None) -> bytes:
         kept = Record(
             self.asked,
             self.question,
@@ -90,6 +92,7 @@ class Draft:
             self.trace_id,
             int(self._began * 1000),
             self.span_id,
+            session,
         )
         return msgspec.json.encode(kept)
 

@@ -55,8 +55,8 @@ class Homing:
     def resumed(self, wire: Wire, draft: Draft) -> None:
         """Of an answer that another process began."""
         if draft.trace_id and draft.span_id:
-            since = round(draft.asked_at * 1e9)
-            self.gather(wire, draft.request, Asked(int(draft.trace_id, 16), int(draft.span_id, 16), since))
+            trace, span, since = int(draft.trace_id, 16), int(draft.span_id, 16), round(draft.asked_at * 1e9)
+            self.gather(wire, draft.request, Asked(trace, span, since, draft.session))
 
     async def leave(self) -> None:
         """Before the wires close: what has ended a moment ago is waited for."""

@@ -152,7 +152,8 @@ async def test_those_of_an_answer_that_the_next_daemon_read_to_its_end_come_to_t
         async with here.program("worker", "--engine", "echo", "--tokens-per-second", "40", settings=wired):
             async with asking(here, wired, receiver) as daemon:
                 await manned(daemon)
-                async with daemon.http.stream("POST", "/build-context", json={"text": QUESTION}) as response:
+                asked = {"text": QUESTION, "session": "about kilns"}
+                async with daemon.http.stream("POST", "/build-context", json=asked) as response:
                     await anext(response.aiter_bytes())
                     request = response.headers["tandem-answer"]
                     daemon.program.process.kill()
@@ -166,6 +167,7 @@ async def test_those_of_an_answer_that_the_next_daemon_read_to_its_end_come_to_t
                 )
     assert final["answer"] == QUESTION
     assert {span.name for span in spans} == of_worker and len(spans) == 2
+    assert {span.attributes.get("session.id") for span in spans} == {"about kilns"}
 
 
 async def test_batches_that_workers_embed_stand_below_the_run_that_sent_them(wired: dict[str, str]) -> None:

@@ -178,7 +178,7 @@ async def test_the_next_process_reads_on_what_the_last_one_began(tasks: TaskGrou
     async def find(wanted: str) -> tuple[Draft, object] | None:
         again = Engine()
         again.go_on()
-        found = Draft.of(wanted, begun.record())
+        found = Draft.of(wanted, begun.record(None))
         return (found, again.make(found)) if wanted == request else None
 
     second = Answers(tasks, Engine().make, find)  # type: ignore[arg-type]
