@@ -1,13 +1,14 @@
 """What tests of several packages need: a real Redis, and the wire over each of its adapters."""
 
 import os
+import random
 import shutil
 import socket
 import subprocess
 import sys
 import uuid
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -90,6 +91,8 @@ def redis_server(binary: str, port: int, folder: Path, *options: str) -> Generat
 
 
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    """Below those that systems hand out: until it is listened on, also anew, no connection is given it."""
+    while True:
+        with socket.socket() as listener, suppress(OSError):
+            listener.bind(("127.0.0.1", port := random.randrange(11_000, 32_000)))
+            return port

@@ -93,7 +93,7 @@ class FakeOllama:
         )
         self._server, self._stopped = uvicorn.Server(config), anyio.Event()
         self._tasks.start_soon(self._serve, self._server, self._stopped)
-        with anyio.fail_after(5):
+        with anyio.fail_after(30):
             while not self._server.started:  # noqa: ASYNC110
                 await anyio.sleep(0.01)
         self.url = "http://{}:{}".format(*self._server.servers[0].sockets[0].getsockname())
@@ -110,7 +110,7 @@ class FakeOllama:
         for connection in list(self._server.server_state.connections):
             connection.transport.close()  # type: ignore[union-attr]
         self._server.should_exit = self._server.force_exit = True
-        with anyio.fail_after(5):
+        with anyio.fail_after(30):
             await self._stopped.wait()
 
     async def _restart(self) -> None:

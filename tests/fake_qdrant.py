@@ -78,7 +78,7 @@ async def fake_qdrant(key: str | None = None) -> AsyncGenerator[FakeQdrant]:
     running = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="off", timeout_graceful_shutdown=1))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(running.serve)
-        with anyio.fail_after(5):
+        with anyio.fail_after(30):
             while not running.started:  # noqa: ASYNC110 (uvicorn has no event for it)
                 await anyio.sleep(0.01)
         fake.url = f"http://127.0.0.1:{running.servers[0].sockets[0].getsockname()[1]}"

@@ -107,7 +107,7 @@ class Place:
         """`tandem up`, once it answers, on a port of its own."""
         async with self.program("up", *folders, "--port", "0", before=before, settings=settings) as program:
             where = (await program.says("Tandem answers at http")).split()[4]
-            async with httpx.AsyncClient(base_url=where, timeout=20, trust_env=False) as http:
+            async with httpx.AsyncClient(base_url=where, timeout=60, trust_env=False) as http:
                 yield Daemon(self, program, where, http)
 
 
@@ -144,7 +144,7 @@ class Program:
             return found
         pytest.fail(f"{words!r} was expected, this was said: {self.err}")
 
-    async def stop(self, how: signal.Signals = signal.SIGTERM, within_s: float = 8) -> int:
+    async def stop(self, how: signal.Signals = signal.SIGTERM, within_s: float = 60) -> int:
         """The exit status."""
         self.process.send_signal(how)
         with anyio.fail_after(within_s):
@@ -176,7 +176,7 @@ class Daemon:
     async def status(self) -> dict[str, Any]:
         return (await self.http.get("/status")).raise_for_status().json()
 
-    async def in_step(self, documents: int, within_s: float = 30) -> dict[str, Any]:
+    async def in_step(self, documents: int, within_s: float = 60) -> dict[str, Any]:
         """The state once so many documents are in and none waits."""
 
         async def state() -> dict[str, Any] | None:
@@ -187,7 +187,7 @@ class Daemon:
         return await until(state, within_s)
 
 
-async def until(look: Callable[[], Awaitable[Found | None]], within_s: float = 10) -> Found:
+async def until(look: Callable[[], Awaitable[Found | None]], within_s: float = 60) -> Found:
     """What `look` finds, as soon as it finds something: another process has no event to wait for."""
     with anyio.fail_after(within_s):
         while not (found := await look()):  # noqa: ASYNC110

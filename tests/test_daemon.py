@@ -185,7 +185,7 @@ async def test_a_daemon_ends_in_order_however_it_is_told_also_while_clients_are_
                     assert (await here.tandem("down")).status == 0
                     # The next daemon may come at once.
                     assert not held(folder)
-                    with anyio.fail_after(8):
+                    with anyio.fail_after(60):
                         assert await daemon.program.process.wait() == 0
             assert not folder.http_socket.exists()
             assert not folder.mcp_socket.exists()

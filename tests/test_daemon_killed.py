@@ -59,7 +59,7 @@ class Client:
     async def end(self) -> int | None:
         """Closes stdin; the exit status."""
         await self._stdin.aclose()
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             return await self.process.wait()
 
     async def _ask(self, method: str, params: dict[str, Any]) -> dict[str, Any]:

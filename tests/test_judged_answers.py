@@ -123,7 +123,7 @@ async def test_a_model_that_judges_for_ever_holds_up_no_answer_and_no_end(server
 
             await ask(daemon, QUESTION)
             await until(is_judged)
-            with anyio.fail_after(10):
+            with anyio.fail_after(30):
                 for question in ("When is the lease renewed?", "Who opens the door?", "What lasts fifteen seconds?"):
                     final = await ask(daemon, question)
                     assert (final["answer"], final.get("error"), final["degraded"]) == (ANSWER, None, [])

@@ -31,14 +31,14 @@ async def test_what_lies_in_the_project_sends_no_file_elsewhere_and_starts_no_ot
             cwd=here.folder / "project",
         )
         try:
-            with anyio.fail_after(30):
+            with anyio.fail_after(120):
                 async with Client(started) as client:
 
                     async def found() -> bool:
                         told = await client.call_tool("search", {"query": "How long does the kiln cool?"})
                         return "twelve hours" in str(told.content)
 
-                    await until(found, 20)
+                    await until(found)
             assert not (here.folder / "elsewhere").exists()
             if sys.platform == "linux":
                 pid = json.loads((here.data / "lock").read_text())["pid"]

@@ -134,7 +134,7 @@ async def test_a_subscription_outlives_the_daemon_twice(era: str) -> None:
                         # What changed meanwhile nobody knows: it is told at once that the file may have.
                         await one.hear(kiln.as_uri())
                         kiln.write_text(words)
-                        with anyio.fail_after(20):
+                        with anyio.fail_after(60):
                             while await text(one, kiln) != words.strip():
                                 await one.hear(kiln.as_uri())
                         assert (await here.tandem("down")).status == 0
@@ -147,6 +147,6 @@ async def test_tandem_mcp_ends_with_its_stdin_whatever_it_still_listens_to(daemo
     wanted = {"resourcesListChanged": True}
     params = {"_meta": LISTEN, "notifications": wanted}
     line = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "subscriptions/listen", "params": params})
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         ended = await daemon.place.tandem("mcp", stdin=line.encode() + b"\n")
     assert (ended.status, ended.lines[0]["method"]) == (0, "notifications/subscriptions/acknowledged")

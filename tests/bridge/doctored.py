@@ -65,7 +65,7 @@ def held(data: Path, command: str = "up") -> Generator[int]:
 
 async def checked(settings: Settings, part: str) -> list[Check]:
     """The lines about one part, of the whole examination."""
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         return [check for check in await examine(settings) if check.part == part]
 
 
@@ -104,7 +104,7 @@ async def serving(server: Server) -> AsyncGenerator[Server]:
     running = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="off", timeout_graceful_shutdown=1))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(running.serve)
-        with anyio.fail_after(5):
+        with anyio.fail_after(30):
             while not running.started:  # noqa: ASYNC110 (uvicorn has no event for it)
                 await anyio.sleep(0.01)
         server.url = f"http://127.0.0.1:{running.servers[0].sockets[0].getsockname()[1]}"

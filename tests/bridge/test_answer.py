@@ -71,7 +71,7 @@ async def working(wire: Wire, generate: Generate) -> AsyncGenerator[None]:
     """A worker listens on `wire`."""
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(partial(work, wire, generate, slots=2, stopped=anyio.Event()))
-        with anyio.fail_after(5):
+        with anyio.fail_after(30):
             while not await wire.workers():  # noqa: ASYNC110 (its first take tells the wire, and nobody us)
                 await anyio.sleep(0.01)
         yield
@@ -87,7 +87,7 @@ async def ask(
 ) -> tuple[list[str], Answer]:
     """The pieces, and the answer."""
     parts: list[Part] = []
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         async with answering(draft(session), Means(searching(found), routes, limits)) as heard:
             parts = [numbered.part async for numbered in heard]
     *pieces, answer = parts
@@ -236,7 +236,7 @@ async def test_the_limit_is_for_each_silence_not_for_the_whole_answer(wire: Wire
 
 async def test_who_leaves_early_gives_the_answer_up_and_disturbs_no_other(wire: Wire) -> None:
     async with working(wire, saying(Delta("endless"), then_wait=True)):
-        with anyio.fail_after(5):
+        with anyio.fail_after(30):
             async with answering(draft(), Means(searching(), [Route(wire, "here")], LIMITS)) as parts:
                 assert (await anext(parts)).part == Piece("endless")
             _, answer = await ask([Route(wire, "here")], limits=Limits(silence_s=0.1))
@@ -258,7 +258,7 @@ async def test_who_leaves_early_stops_the_engine(wire: Wire) -> None:
             stopped.set()
 
     async with working(wire, endless):
-        with anyio.fail_after(5):
+        with anyio.fail_after(30):
             async with answering(draft(), Means(searching(), [Route(wire, "here")], LIMITS)) as parts:
                 await anext(parts)
             await stopped.wait()

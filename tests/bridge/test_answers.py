@@ -48,7 +48,7 @@ class Engine:
 @pytest.fixture
 async def tasks() -> AsyncGenerator[TaskGroup]:
     async with anyio.create_task_group() as tasks:
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             yield tasks
         tasks.cancel_scope.cancel()
 
@@ -207,7 +207,7 @@ async def test_what_ended_long_ago_is_forgotten_and_of_very_many_the_oldest(task
 async def test_what_this_process_does_not_end_is_no_end_for_its_reader() -> None:
     engine = Engine()
     engine.go_on(3)
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         async with anyio.create_task_group() as ending:
             here = Answers(ending, engine.make)
             request = here.begin(draft())

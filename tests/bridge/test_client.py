@@ -99,7 +99,7 @@ async def test_an_answer_comes_piece_by_piece_then_whole(client: Service, servic
 
 
 async def test_pieces_come_while_the_rest_is_still_being_made(client: Service, service: FakeService) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         async with asking(client, "hold") as parts:
             assert await anext(parts) == Piece(PIECES[0])
             service.go_on.set()
@@ -107,7 +107,7 @@ async def test_pieces_come_while_the_rest_is_still_being_made(client: Service, s
 
 
 async def test_leaving_early_gives_the_answer_up(client: Service, service: FakeService) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         async with asking(client, "hold") as parts:
             await anext(parts)
             assert not service.left.is_set()

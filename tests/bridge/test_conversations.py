@@ -47,7 +47,7 @@ async def searched(
 
     means = Means(search, [Route(wire, "here")], Limits(), conversations.add)
     draft = Draft(uuid4().hex, asked, session=session, turns=conversations.turns(session))
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         async with answering(draft, means) as parts:
             *_, end = [numbered.part async for numbered in parts]
     assert isinstance(end, Answer)

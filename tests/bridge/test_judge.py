@@ -45,7 +45,7 @@ class Bench:
         self.judge, self._heard = judge, heard
 
     async def verdict(self) -> Judged:
-        with anyio.fail_after(5):
+        with anyio.fail_after(30):
             return await self._heard.receive()
 
     async def refused(self, times: int) -> None:
@@ -147,7 +147,7 @@ async def test_what_is_no_verdict_tells_nothing_and_after_some_of_them_what_to_d
 async def test_who_asks_while_an_answer_is_judged_has_the_only_slot_at_once(wire: Wire) -> None:
     engine = Hanging()
     async with alone(wire, engine.generate), sitting(wire) as bench:
-        with anyio.fail_after(5):
+        with anyio.fail_after(30):
             bench.judge.consider(answered(), LOOKED)
             await engine.judges.wait()
             means = Means(searching(), [Route(wire, "here")], LIMITS, judge=bench.judge)
@@ -162,7 +162,7 @@ async def test_who_asks_while_an_answer_is_judged_has_the_only_slot_at_once(wire
 async def test_who_asks_elsewhere_at_the_same_queue_does_too(wire: Wire) -> None:
     engine = Hanging()
     async with alone(wire, engine.generate), sitting(wire, look_s=0.01) as bench:
-        with anyio.fail_after(5):
+        with anyio.fail_after(30):
             bench.judge.consider(answered(), LOOKED)
             await engine.judges.wait()
             async with wire.send(Job(uuid4().hex, QUESTION)) as replies:
@@ -202,7 +202,7 @@ async def test_one_answer_is_judged_at_a_time(wire: Wire) -> None:
     engine = Hanging()
     async with alone(wire, engine.generate), sitting(wire) as bench:
         bench.judge.consider(answered(), LOOKED)
-        with anyio.fail_after(5):
+        with anyio.fail_after(30):
             await engine.judges.wait()
         bench.judge.consider(answered(), LOOKED)
         assert bench.judge.left == 1
@@ -213,9 +213,9 @@ async def test_who_ends_in_the_middle_takes_the_job_out_of_the_queue(wire: Wire)
     async with alone(wire, engine.generate):
         async with sitting(wire) as bench:
             bench.judge.consider(answered(), LOOKED)
-            with anyio.fail_after(5):
+            with anyio.fail_after(30):
                 await engine.judges.wait()
-        with anyio.fail_after(5):
+        with anyio.fail_after(30):
             await engine.stopped.wait()
 
         async def is_empty() -> bool:

@@ -42,7 +42,7 @@ async def said(wire: Wire, generate: Generate, asked: Sequence[Item]) -> tuple[S
     """What was said, and how many questions were done with."""
     done: list[None] = []
     async with working(wire, generate):
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             return await said_of(wire, asked, lambda: done.append(None)), len(done)
 
 

@@ -86,7 +86,7 @@ class Relay:
 @asynccontextmanager
 async def relaying(place: Place, daemon: list[str] | None = None) -> AsyncGenerator[Relay]:
     command = [sys.executable, "-c", RELAY, place.socket, *(daemon or place.daemon)]
-    with anyio.fail_after(15):
+    with anyio.fail_after(60):
         async with await anyio.open_process(command) as process:
             try:
                 yield Relay(process)

@@ -73,7 +73,7 @@ async def daemon(path: str, service: FakeService) -> AsyncGenerator[str]:
 
 @asynccontextmanager
 async def wire(path: str) -> AsyncGenerator[Wire]:
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         async with await anyio.connect_unix(path) as connection:
             yield Wire(connection)
 

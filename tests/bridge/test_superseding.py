@@ -25,7 +25,7 @@ async def said(place: Path, service: FakeService, **held: Any) -> list[str]:
     """What a client's user is told, of a daemon whose lock says `held`."""
     (place / "lock").write_text(json.dumps({"pid": 1, "command": "tandem up", **held}))
     words: list[str] = []
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         async with serving(service, place):
             await to_thread.run_sync(lambda: supersede(str(place), str(place), words.append, OURS))
     return words

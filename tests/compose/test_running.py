@@ -38,7 +38,7 @@ async def healthy(stack: str, service: str, *changes: tuple[str, str], **places:
     command = [_here(word, places).replace("$$", "$") for word in test]
     for old, new in changes:
         command = [word.replace(old, new) for word in command]
-    with fail_after(10):
+    with fail_after(30):
         ended = await run_process(command[0] if kind == "CMD-SHELL" else command, check=False)
     return ended.returncode == 0
 
@@ -85,7 +85,7 @@ async def join(beside: Place, other: Place, role: str, *more: str) -> None:
             *words("a machine that is let in", "join"), *more, stdin=(await until(code)).encode()
         )
         assert joined.status == 0, joined.err
-        with fail_after(10):
+        with fail_after(30):
             assert await offer.process.wait() == 0
 
 

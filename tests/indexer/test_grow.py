@@ -126,7 +126,7 @@ async def test_searches_meanwhile_are_all_answered_by_one_model_alone(library: L
 
         tasks.start_soon(asking)
         await to_the_end(indexer)
-        with anyio.fail_after(5):
+        with anyio.fail_after(30):
             while "words:96" not in answered:
                 await anyio.lowlevel.checkpoint()
         tasks.cancel_scope.cancel()

@@ -46,7 +46,7 @@ async def test_those_who_ask_the_same_at_once_share_one_computation(slow: Slow) 
     async def ask() -> None:
         shared.append((await queries.vector(slow, "kiln"))[1])
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         async with anyio.create_task_group() as tasks:
             for _ in range(5):
                 tasks.start_soon(ask)
@@ -57,7 +57,7 @@ async def test_those_who_ask_the_same_at_once_share_one_computation(slow: Slow) 
 
 async def test_who_leaves_takes_nobody_along(slow: Slow) -> None:
     queries, found = Queries(), list[Vectors]()
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         async with anyio.create_task_group() as others:
             async with anyio.create_task_group() as first:
                 first.start_soon(queries.vector, slow, "kiln")
@@ -83,7 +83,7 @@ async def test_a_failure_is_told_to_all_who_wait_and_forgotten(slow: Slow) -> No
         except EmbedderAway as error:
             failed.append(str(error))
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         async with anyio.create_task_group() as tasks:
             for _ in range(3):
                 tasks.start_soon(ask)

@@ -58,7 +58,7 @@ async def test_a_failure_is_not_believed_where_a_folder_above_was_closed_for_a_m
 
 async def test_a_failure_is_believed_where_nothing_has_changed(library: Library) -> None:
     path = library.write("papers/a.txt", "The lantern hangs in the barn.")
-    with fail_after(5):
+    with fail_after(30):
         while time.time() < library.folder.joinpath("papers").stat().st_ctime + 0.1:  # noqa: ASYNC110
             await anyio.sleep(0.01)  # the clock tells nobody
 

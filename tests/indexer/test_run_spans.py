@@ -327,7 +327,7 @@ async def test_a_run_that_is_interrupted_has_no_status(traced: Library, sent: Se
                 await indexer.sync()
 
         tasks.start_soon(sync)
-        with anyio.fail_after(5):
+        with anyio.fail_after(30):
             await embedder.began.wait()
         indexer.interrupt()
     run = told(sent.taken())

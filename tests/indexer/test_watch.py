@@ -31,7 +31,7 @@ async def watch(tmp_path: Path) -> AsyncGenerator[Watch]:
 
 async def until_dirty(watch: Watch, *paths: Path) -> set[str]:
     seen: set[str] = set()
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         while not seen >= {str(path) for path in paths}:
             seen |= await watch.dirty() or set()
     return seen
@@ -323,7 +323,7 @@ async def test_where_the_systems_limit_is_reached_the_root_is_polled_and_says_so
         (tmp_path / str(number)).mkdir()
     process = watcher(tmp_path, 0.1, (*limited, f'{limit}; exec "$@"', "sh"))
     try:
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             line = await said(process)
             reason = "the system's watch limit is reached: raise fs.inotify.max_user_watches"
             assert line == f"armed { ({str(tmp_path): reason}) }\n"
@@ -344,7 +344,7 @@ async def test_a_disk_that_is_mounted_in_a_root_is_watched_from_then_on(tmp_path
         pytest.skip("nothing can be mounted here")
     process = watcher(tmp_path, 0.1, apart, str(disk))
     try:
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             assert await said(process) == "armed {}\n"
             assert await said(process) == f"{[str(tmp_path)]}\n"
             write(Path(f"/proc/{process.pid}/root{disk}/a.txt"))  # as it is seen from within
@@ -358,7 +358,7 @@ async def test_polling_makes_the_root_itself_dirty_from_time_to_time(tmp_path: P
     async with watching(poll_s=0.05, poll_all=True) as watch:
         await watch.watch([str(tmp_path)])
         assert watch.polled == {str(tmp_path): "polling is asked for"}
-        with anyio.fail_after(5):
+        with anyio.fail_after(30):
             assert [await watch.dirty() for _ in range(3)] == [{str(tmp_path)}] * 3
         await watch.watch([])
         assert watch.polled == {}
@@ -367,7 +367,7 @@ async def test_polling_makes_the_root_itself_dirty_from_time_to_time(tmp_path: P
 async def test_polling_costs_a_twentieth_of_the_time_at_most(tmp_path: Path) -> None:
     async with watching(poll_s=0.01, poll_all=True) as watch:
         await watch.watch([str(tmp_path)])
-        with anyio.fail_after(5):
+        with anyio.fail_after(30):
             await watch.dirty()
             time.sleep(0.05)  # a look that takes long  # noqa: ASYNC251
             began = anyio.current_time()

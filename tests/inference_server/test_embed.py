@@ -34,7 +34,7 @@ class Letters:
 
 async def said(embed: Letters, batch: Batch | str, before: str = "", step: int = 4) -> tuple[list[str], Final]:
     prompt = batch if isinstance(batch, str) else encode_batch(batch)
-    with fail_after(5):
+    with fail_after(30):
         async with embedding(embed, MODEL, "letters", step)(Job("r", prompt), Said(before)) as replies:
             *deltas, final = [reply async for reply in replies]
     assert isinstance(final, Final)

@@ -14,7 +14,7 @@ NOTHING = Said()
 
 
 async def answer(generate: Generate, job: Job, said: Said = NOTHING) -> tuple[str, Final]:
-    with fail_after(5):
+    with fail_after(30):
         async with generate(job, said) as replies:
             *deltas, final = [reply async for reply in replies]
     assert all(isinstance(delta, Delta) for delta in deltas)

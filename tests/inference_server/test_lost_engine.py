@@ -40,7 +40,7 @@ class Mortal:
 
 async def test_a_job_whose_engine_died_goes_on_where_it_stopped_once_the_engine_is_back(wire: Wire) -> None:
     engine, stopped = Mortal(), anyio.Event()
-    with fail_after(10):
+    with fail_after(30):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(partial(work, wire, engine.generate, slots=1, stopped=stopped))
             async with wire.send(Job(uuid.uuid4().hex, "count")) as replies:
@@ -58,7 +58,7 @@ async def test_a_job_whose_engine_died_goes_on_where_it_stopped_once_the_engine_
 
 async def test_a_worker_whose_engine_is_away_stops_when_it_is_told(wire: Wire) -> None:
     engine, stopped = Mortal(), anyio.Event()
-    with fail_after(10):
+    with fail_after(30):
         async with anyio.create_task_group() as tasks, wire.send(Job(uuid.uuid4().hex, "count")):
             tasks.start_soon(partial(work, wire, engine.generate, slots=1, stopped=stopped))
             engine.heard.set()

@@ -109,7 +109,7 @@ def serving(server: ModelServer) -> Iterator[None]:
 
 
 async def replies_of(url: str, job: Job = JOB, key: str | None = KEY, model: str | None = "small") -> list[Reply]:
-    with fail_after(5):
+    with fail_after(30):
         async with openai_engine(url, key, model, silence_limit_s=0.3) as generate, generate(job, Said()) as replies:
             return [reply async for reply in replies]
 
@@ -145,7 +145,7 @@ async def test_the_first_piece_is_given_on_while_the_model_still_writes(server: 
         await anyio.to_thread.run_sync(heard.wait, 3)
 
     server.answer = lambda _: stream([event(piece("first"))], then=wait_until_heard)
-    with fail_after(5):
+    with fail_after(30):
         async with openai_engine(server.url, None, "small") as generate, generate(JOB, Said()) as replies:
             assert await anext(replies) == Delta("first")
             heard.set()
@@ -165,7 +165,7 @@ async def test_leaving_early_closes_the_connection_so_that_the_model_stops(serve
             await anyio.sleep(0.01)
 
     server.answer = lambda _: Endless(body(), media_type="text/event-stream")
-    with fail_after(5):
+    with fail_after(30):
         async with openai_engine(server.url, None, "small") as generate:
             async with generate(JOB, Said()) as replies:
                 assert await anext(replies) == Delta("on ")
@@ -184,7 +184,7 @@ async def test_a_server_that_refuses_stream_options_is_asked_again_without_them(
         return stream(WHOLE)
 
     server.answer = answer
-    with fail_after(5):
+    with fail_after(30):
         async with openai_engine(server.url, None, "small") as generate:
             for _ in range(2):
                 async with generate(JOB, Said()) as replies:
@@ -276,7 +276,7 @@ async def test_an_answer_that_breaks_off_keeps_what_came_and_says_why(
     server: ModelServer, blocks: list[bytes], then: Callable[[], Awaitable[None]] | None, told: str
 ) -> None:
     server.answer = lambda _: stream(blocks, then)
-    with fail_after(5):
+    with fail_after(30):
         async with (
             openai_engine(server.url, KEY, "small", silence_limit_s=0.2) as generate,
             generate(JOB, Said()) as replies,

@@ -87,7 +87,7 @@ async def test_a_job_that_ends_well_or_in_an_error_tells_its_span(wire: Wire, ke
         async with echo()(job, said) as replies:
             yield failing() if job.prompt == "fail" else replies
 
-    with fail_after(10):
+    with fail_after(30):
         async with working(wire, spanned(generate, tracer), kept.of):
             for prompt, status in (("go", 1), ("fail", 2)):
                 async with wire.send(one := job(prompt)) as replies:
@@ -99,7 +99,7 @@ async def test_a_cancelled_job_and_one_that_is_too_late_tell_theirs(
     wire: Wire, keep: tuple[trace.Tracer, Kept]
 ) -> None:
     tracer, kept = keep
-    with fail_after(10):
+    with fail_after(30):
         async with working(wire, spanned(never, tracer), kept.of):
             async with wire.send(cancelled := job()) as replies:
                 await anext(replies)
@@ -114,7 +114,7 @@ async def test_what_a_worker_handed_back_and_what_the_next_one_ended_are_told_to
     wire: Wire, keep: tuple[trace.Tracer, Kept]
 ) -> None:
     tracer, kept = keep
-    with fail_after(10):
+    with fail_after(30):
         async with wire.send(one := job()) as replies:
             async with working(wire, spanned(never, tracer), kept.of, grace_s=0):
                 await anext(replies)
@@ -140,7 +140,7 @@ async def test_nothing_is_recorded_or_told_of_a_job_whose_sender_does_not_ask(
         async with echo()(job, said) as replies:
             yield replies
 
-    with fail_after(10):
+    with fail_after(30):
         async with working(wire, spanned(watched, tracer), kept.of), wire.send(one) as replies:
             assert [reply async for reply in replies]
         assert recorded == [False]
@@ -148,7 +148,7 @@ async def test_nothing_is_recorded_or_told_of_a_job_whose_sender_does_not_ask(
 
 
 async def test_a_worker_with_a_collector_of_its_own_tells_that_nothing_comes(wire: Wire) -> None:
-    with fail_after(10):
+    with fail_after(30):
         async with working(wire, echo(), None), wire.send(one := job()) as replies:
             assert [reply async for reply in replies]
             assert await told(wire, one) == Told(ended=True, whole=True)
@@ -162,7 +162,7 @@ async def test_spans_that_cannot_be_packed_cost_nobody_his_answer(wire: Wire) ->
 
         yield pack
 
-    with fail_after(10):
+    with fail_after(30):
         async with working(wire, echo(), broken):
             for _ in range(2):
                 async with wire.send(one := job("still here")) as replies:

@@ -23,7 +23,7 @@ def script(folder: Path, line: str) -> str:
 
 
 async def started(data: Path, python: str, ready_s: float = 5) -> Collector:
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         async with phoenix(data, python=python, ready_s=ready_s) as collector:
             return collector
 
@@ -141,7 +141,7 @@ async def main():
         async with traced_by_phoenix(Path({str(tmp_path)!r}), python="/no/python", service="test") as traces:
             print(traces.problem)
             trace.get_tracer("tests").start_span("ask").end()
-            with anyio.fail_after(5):
+            with anyio.fail_after(30):
                 await told.wait()
             print(traces.problem)
             raise KeyError("the daemon's own")

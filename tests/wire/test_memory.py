@@ -17,7 +17,7 @@ async def test_a_job_wakes_a_waiting_worker_at_once() -> None:
             task_status.started()
             taken.extend(delivery.job.prompt for delivery in await inbox.take(1))
 
-    with fail_after(5):
+    with fail_after(30):
         async with anyio.create_task_group() as tasks:
             await tasks.start(take)
             await anyio.wait_all_tasks_blocked()

@@ -31,7 +31,7 @@ async def test_an_error_of_the_users_body_leaves_as_it_is(redis_url: str, key: s
 async def test_after_the_final_nothing_is_pending_and_the_stream_is_empty(
     wire: RedisWire, redis: Any, key: str
 ) -> None:
-    with fail_after(5):
+    with fail_after(30):
         async with wire.attach() as inbox:
             assert await answer(wire, inbox) == "ok"
             assert (await redis.xpending(key, GROUP))["pending"] == 0
@@ -39,7 +39,7 @@ async def test_after_the_final_nothing_is_pending_and_the_stream_is_empty(
 
 
 async def test_a_job_is_acknowledged_after_its_final_and_not_before(wire: RedisWire, redis: Any, key: str) -> None:
-    with fail_after(5):
+    with fail_after(30):
         async with wire.attach() as inbox, wire.send(Job("late-ack", "why?")) as replies:
             (delivery,) = await inbox.take(1)
             async with inbox.hold(delivery) as hold:
@@ -53,7 +53,7 @@ async def test_a_job_is_acknowledged_after_its_final_and_not_before(wire: RedisW
 async def test_a_worker_that_leaves_takes_its_name_out_of_the_group_unless_it_holds_a_job(
     wire: RedisWire, redis: Any, key: str
 ) -> None:
-    with fail_after(5):
+    with fail_after(30):
         async with wire.attach() as idle:
             await idle.take(1)
         assert await redis.xinfo_consumers(key, GROUP) == []
@@ -63,7 +63,7 @@ async def test_a_worker_that_leaves_takes_its_name_out_of_the_group_unless_it_ho
 
 
 async def test_an_old_worker_reads_our_job_and_we_read_its_replies(wire: RedisWire, redis: Any, key: str) -> None:
-    with fail_after(5):
+    with fail_after(30):
         async with wire.send(Job("seed", "why?")) as replies:
             await redis.xgroup_create(key, GROUP, id="0")
             [[_, [(entry, fields)]]] = await redis.xreadgroup(GROUP, "old", {key: ">"}, 1, 1000)
@@ -85,7 +85,7 @@ async def test_an_old_bridge_is_answered_in_its_own_format(wire: RedisWire, redi
         "embedding": [0.1],
         "metadata": {},
     }
-    with fail_after(5):
+    with fail_after(30):
         async with redis.pubsub(ignore_subscribe_messages=True) as heard, wire.attach() as inbox:
             await heard.subscribe("result:old")
             await redis.xadd(key, {"data": json.dumps(old_job)})
@@ -120,7 +120,7 @@ async def test_an_entry_that_is_no_job_is_answered_where_it_can_be_logged_and_go
     wire: RedisWire, redis: Any, key: str, fields: dict[str, bytes], told: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     fields = {k: v.replace(b"ID", f"bad-{key}".encode()) for k, v in fields.items()}
-    with fail_after(5):
+    with fail_after(30):
         async with redis.pubsub(ignore_subscribe_messages=True) as heard, wire.attach() as inbox:
             await heard.subscribe(f"result:bad-{key}")
             await redis.xadd(key, fields)
@@ -143,7 +143,7 @@ async def test_of_the_dead_the_last_ten_thousand_are_kept(wire: RedisWire, redis
             pipeline.xadd(f"{key}:inference_dead", {"data": "x", "request_id": f"old-{n}"})
         await pipeline.execute()
     await redis.xadd(key, {"data": b"not json"})
-    with fail_after(5):
+    with fail_after(30):
         async with wire.attach() as inbox:
             assert await inbox.take(1) == []
     dead = await redis.xrange(f"{key}:inference_dead")
@@ -155,7 +155,7 @@ async def test_a_worker_whose_slots_are_busy_still_counts_and_keeps_its_job(
     redis_url: str, redis: Any, key: str
 ) -> None:
     async with RedisWire(redis_url, key, lease_s=0.15) as wire, wire.attach() as inbox, wire.attach() as other:
-        with fail_after(5):
+        with fail_after(30):
             async with wire.send(Job(f"busy-{key}", "why?")):
                 (delivery,) = await inbox.take(1)
                 async with inbox.hold(delivery) as hold:
@@ -173,13 +173,13 @@ async def test_a_worker_that_gives_no_sign_of_life_for_two_leases_is_not_counted
     await redis.xgroup_create(key, GROUP, id="0", mkstream=True)
     await redis.xgroup_createconsumer(key, GROUP, "dead")
     async with RedisWire(redis_url, key, lease_s=0.05) as wire:
-        with fail_after(5):
+        with fail_after(30):
             while await wire.workers():
                 pass
 
 
 async def test_a_piece_that_went_missing_ends_the_answer_instead_of_splicing_it(wire: RedisWire, redis: Any) -> None:
-    with fail_after(5):
+    with fail_after(30):
         async with wire.send(Job("gap", "why?")) as replies:
             for seq in (1, 1, 3):
                 await redis.publish("result:gap", json.dumps({"chunk": "x", "is_final": False, "seq": seq}))
@@ -189,7 +189,7 @@ async def test_a_piece_that_went_missing_ends_the_answer_instead_of_splicing_it(
 
 
 async def test_a_reply_that_cannot_be_read_ends_the_answer_in_words(wire: RedisWire, redis: Any) -> None:
-    with fail_after(5):
+    with fail_after(30):
         async with wire.send(Job("garbled", "why?")) as replies:
             await redis.publish("result:garbled", "{")
             (final,) = [reply async for reply in replies]
@@ -211,7 +211,7 @@ async def test_readers_that_give_up_at_any_moment_cost_no_connection_and_disturb
             await anyio.lowlevel.checkpoint()
         scope.cancel()
 
-    with fail_after(5):
+    with fail_after(30):
         async with wire.send(Job("steady", "why?")) as steady:
             for n in range(50):
                 await give_up_after(n)
@@ -235,7 +235,7 @@ async def test_all_answers_of_a_process_are_heard_over_one_connection(wire: Redi
             task_status.started()
             assert [reply.chunk async for reply in replies] == [str(n), ""]
 
-    with fail_after(5):
+    with fail_after(30):
         async with anyio.create_task_group() as tasks:
             for n in range(100):
                 await tasks.start(read, n)
@@ -249,7 +249,7 @@ async def test_a_job_that_names_a_model_goes_to_its_workers_and_is_refused_where
     wire: RedisWire,
 ) -> None:
     job = Job(uuid.uuid4().hex, "why?", metadata=Metadata(model="big"))
-    with fail_after(5):
+    with fail_after(30):
         async with wire.attach(WorkerCard("echo", "small")) as small:
             assert await small.take(1) == []
             with pytest.raises(QueueDown, match=r"no worker has the model 'big'.*small"):
@@ -264,7 +264,7 @@ async def test_a_job_that_names_a_model_goes_to_its_workers_and_is_refused_where
 
 
 async def test_the_same_job_under_two_entries_is_answered_once(wire: RedisWire, redis: Any, key: str) -> None:
-    with fail_after(10):
+    with fail_after(30):
         async with wire.attach() as inbox, wire.send(Job("twice", "why?")) as replies:
             ((_, fields),) = await redis.xrange(key)
             await redis.xadd(key, fields)

@@ -120,7 +120,7 @@ async def test_a_bridge_waits_for_two_answers_and_the_first_word_is_there(redis_
         background() as tasks,
     ):
         tasks.start_soon(partial(work, near, echo(), slots=2, stopped=anyio.Event()))
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             await until(far.workers)
             assert await answered(far) == QUESTION  # every connection is there, and every script
             link.hold()
@@ -141,7 +141,7 @@ async def test_a_worker_looks_for_the_dead_in_one_call(redis_url: str, key: str)
         await near.steps.take("near", streams, 1, 0)  # every script is there
     # So short a lease that it looks each time.
     async with linked(redis_url) as (link, address), RedisWire(address, key, patience_s=0.02, lease_s=0.03) as far:
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             await far.steps.take("far", streams, 1, 0)
             link.calls.clear()
             await far.steps.take("far", streams, 1, 0)
@@ -158,7 +158,7 @@ async def test_a_call_beside_others_finds_a_connection_open(redis_url: str) -> N
         server = Server(address, None, 10)
         pool = server.keep_ready(tasks)
         link.hold()
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             async with anyio.create_task_group() as asking:
                 for calls in (1, 2, 3):
                     asking.start_soon(server.ask, cast("Any", server.redis).ping())
