@@ -240,6 +240,14 @@ def _pair(parser: argparse.ArgumentParser) -> None:
     does.add_argument("code", nargs="?", metavar="CODE", help="on the machine that is let in; - reads it from stdin")
     does.add_argument("--ls", action="store_true", help="list the machines that are paired")
     does.add_argument("--revoke", metavar="NAME", help="take one back, at once")
+    does.add_argument(
+        "--leave",
+        nargs="?",
+        const="all",
+        choices=("bridge", "worker", "all"),
+        metavar="ROLE",
+        help="on a machine that was let in: forget its password, as bridge, worker or all (default: all)",
+    )
     parser.add_argument("--name", metavar="NAME", help="with CODE: this machine's (default: its host's)")
     parser.add_argument("--role", choices=("bridge", "worker"), default="bridge", help="what it may (default: bridge)")
     parser.add_argument(

@@ -13,6 +13,8 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 from bridge.written import write_private
 
+BY_CODE = ("bridge", "worker")  # what a code lets a machine in as
+
 
 @dataclass(frozen=True, slots=True)
 class Paired:
@@ -69,10 +71,15 @@ def found(data: Path, url: str) -> str:
     return url.replace(quote(os.fspath(named)), quote(os.fspath(beside)))
 
 
+def ways(data: Path) -> dict[str, Paired]:
+    """By role, how this machine comes to send jobs and to take them."""
+    found = {role: read(data, role) for role in BY_CODE}
+    return {role: one for role, one in found.items() if one}
+
+
 def known(data: Path, url: str | None) -> Paired | None:
     """How this machine is paired with the queue at `url`, if it is."""
-    ways = (read(data, role) for role in ("bridge", "worker"))
-    return next((one for one in ways if one and one.url == url), None)
+    return next((one for one in ways(data).values() if one.url == url), None)
 
 
 def write(data: Path, role: str, paired: Paired) -> None:

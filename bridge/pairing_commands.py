@@ -1,4 +1,4 @@
-"""`tandem pair`: beside the queue, let a machine in, see who is in, take it back; on another machine, come in."""
+"""`tandem pair`: beside the queue, let a machine in, see who is in, take it back; elsewhere, come in, or leave."""
 
 import argparse
 import logging
@@ -12,14 +12,14 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import get_args
 
 import anyio
 
 from bridge import paired, pairing_code
 from bridge.folder import Folder, running
+from bridge.leaving import leave
 from bridge.paired import Paired
-from bridge.pairing_code import Code, Role, WrongCode
+from bridge.pairing_code import Code, WrongCode
 from bridge.queue_server import check_addresses, reachable, runs
 from bridge.service import BadInput, Unavailable
 from bridge.settings import Settings, WrongSetting, load, worded
@@ -41,6 +41,8 @@ async def pair(arguments: argparse.Namespace, settings: Settings) -> None:
             await _ls(arguments, settings)
         elif arguments.revoke:
             await _revoke(arguments, settings)
+        elif arguments.leave:
+            leave(arguments, settings)
         else:
             await _offer(arguments, settings)
     except NotPaired as error:
@@ -204,12 +206,11 @@ def _url(port: int, ca: Path, user: str, address: str) -> str:
 def _check_ca(data: Path, role: str, pem: str) -> None:
     """One folder knows one queue's CA. Raises BadInput."""
     ca = paired.folder(data) / "ca.crt"
-    for other in get_args(Role):
-        entry = paired.read(data, other)
-        if other != role and entry and entry.ca == ca and ca.exists() and ca.read_text() != pem:
+    for other, entry in paired.ways(data).items():
+        if other != role and entry.ca == ca and ca.exists() and ca.read_text() != pem:
             raise BadInput(
                 f"this machine is paired with another queue as {other} ({entry.where}): use another folder for this "
-                f"one, with --data, or remove {paired.file(data, other)} first"
+                f"one, with --data, or leave that one first (`tandem pair --leave {other}`)"
             )
 
 

@@ -518,6 +518,57 @@ async def test_a_daemon_whose_pairing_is_taken_back_says_so_and_goes_on_by_itsel
         assert "paired as bridge-stolen: " in checked.out and "that was taken back" in checked.out
 
 
+@pytest.mark.slow
+async def test_a_machine_that_leaves_keeps_no_password_and_says_what_still_holds_at_the_queue(box: Box) -> None:
+    with place() as laptop:
+        for role in ("bridge", "worker"):
+            async with box.here.program("pair", "--role", role) as pair:
+                await laptop.tandem("pair", "--name", "leaver", await printed(pair))
+                await pair.process.wait()
+        ca, keys = paired.folder(laptop.data) / "ca.crt", [entry.key for entry in entries(laptop.data)]
+        left = await laptop.tandem("pair", "--leave", "worker")
+        assert left.out == f"this machine is worker-leaver at the queue at 127.0.0.1:{box.port} no more: " + (
+            "its password is removed\n"
+        )
+        assert "on its machine, `tandem pair --revoke worker-leaver`" in left.err
+        assert [entry.user for entry in entries(laptop.data)] == ["bridge-leaver"] and ca.exists()
+        assert (await laptop.tandem("workers")).status == 0, "what was not left still comes in"
+        left = await laptop.tandem("pair", "--leave", "--json")
+        assert left.json == {"user": "bridge-leaver", "role": "bridge", "queue": f"127.0.0.1:{box.port}"}
+        kept = b"".join(file.read_bytes() for file in laptop.data.rglob("*") if file.is_file())
+        assert not ca.exists() and not [key for key in keys if key.encode() in kept]
+        for words in ((), ("worker",)):
+            again = await laptop.tandem("pair", "--leave", *words)
+            assert (again.status, "no code let this machine in" in again.err) == (1, True), again.err
+    assert {"bridge-leaver", "worker-leaver"} <= await box.users(), "only the queue's machine throws out"
+
+
+@pytest.mark.slow
+async def test_a_daemon_is_named_that_goes_on_with_the_password_that_was_left(box: Box) -> None:
+    with place() as laptop:
+        async with box.here.program("pair") as pair:
+            await laptop.tandem("pair", "--name", "goer", await printed(pair))
+            await pair.process.wait()
+        async with laptop.daemon(laptop.docs):
+            left = await laptop.tandem("pair", "--leave")
+    assert (left.status, "goes on with it until it ends: `tandem down`" in left.err) == (0, True)
+
+
+@pytest.mark.slow
+async def test_the_queues_own_machine_has_nothing_to_leave_and_a_pairing_that_cannot_be_read_can_be_left(
+    box: Box,
+) -> None:
+    own = await box.here.tandem("pair", "--leave")
+    assert (own.status, "nothing to leave" in own.err) == (1, True)
+    assert paired.read(box.here.data, "worker")
+    with place() as laptop:
+        broken = paired.file(laptop.data, "bridge")
+        broken.parent.mkdir(parents=True)
+        broken.write_text("redis_url = ")
+        left = await laptop.tandem("pair", "--leave")
+        assert (left.status, broken.exists()) == (0, False), left.err
+
+
 # --- what is at the other end
 
 

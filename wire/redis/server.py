@@ -98,7 +98,8 @@ class Server:
             case AuthenticationError():
                 return QueueDown(
                     f"Redis at {self.where} refused the password: set REDIS_URL or REDIS_KEY right; where this machine "
-                    "was paired, that was taken back: pair it again (`tandem pair`)"
+                    "was paired, that was taken back: pair it again by a new code (`tandem pair` on the queue's "
+                    "machine), or forget it (`tandem pair --leave`)"
                 )
             case NoPermissionError():
                 return QueueDown(self._forbidden(error))
