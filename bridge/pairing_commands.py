@@ -20,7 +20,7 @@ from bridge.folder import Folder, running
 from bridge.leaving import leave
 from bridge.paired import Paired
 from bridge.pairing_code import Code, WrongCode
-from bridge.queue_server import check_addresses, reachable, runs
+from bridge.queue_server import HOW_REACHED, check_addresses, is_local, reachable, runs
 from bridge.service import BadInput, Unavailable
 from bridge.settings import Settings, WrongSetting, load, worded
 from bridge.terminal import say, say_json, table
@@ -61,6 +61,9 @@ async def _offer(arguments: argparse.Namespace, settings: Settings) -> None:
     async with _registry(beside) as known, known.offer(arguments.role) as offer:
         port = arguments.port or int(beside.where.rpartition(":")[2])
         addresses = tuple(arguments.address) or reachable(settings.data)
+        if not arguments.address and is_local(addresses):
+            named = ", ".join(addresses)
+            logger.warning("the code names only %s, by which no other machine gets here: %s", named, HOW_REACHED)
         code = Code(arguments.role, offer.id, offer.secret, beside.stream_key, port, addresses, ca)
         _show(arguments, pairing_code.write(code))
         user = await offer.taken(arguments.wait)

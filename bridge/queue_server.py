@@ -35,8 +35,10 @@ from bridge.written import write_private
 from wire.redis.pairing import hashed
 
 PORT = 6379
+HOW_REACHED = "say it with `tandem queue --address NAME` (in compose: QUEUE_ADDRESS), and start the queue anew"
 OWN_ROLES = ("admin", "worker", "pair")
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_BESIDE = "redis"  # what containers beside it call it: compose/server.yaml
 _STREAM_KEY = re.compile(r"[A-Za-z0-9_.:-]{1,200}")
 _INSTALL = "Debian, Ubuntu: `apt install redis-server`; Fedora: `dnf install redis`; macOS: `brew install redis`"
 
@@ -56,8 +58,8 @@ async def queue(arguments: argparse.Namespace, settings: Settings) -> None:
         raise unwritable(place, error) from error
     known = reachable(settings.data)
     names = ", ".join(known)
-    if all(name in _LOOPBACK for name in known):
-        logger.warning("no address of this machine was found by which others reach it: say it with --address")
+    if is_local(known):
+        logger.warning("no address of this machine was found by which others reach it: %s", HOW_REACHED)
     if binary is None:
         os.close(lock)
         logger.info("the queue's files are in %s; `tandem queue` starts it, for %s", place, names)
@@ -99,13 +101,20 @@ def make(data: Path, stream_key: str, addresses: Sequence[str], port: int | None
 
 
 def reachable(data: Path) -> tuple[str, ...]:
-    """By what other machines call this queue. Raises WrongSetting where there is none."""
+    """By what other machines call this queue; where none can, programs and containers on this one. Raises
+    WrongSetting where there is none."""
     file = data / "queue" / "redis.crt"
     try:
         known = certificates.addresses(file.read_bytes())
     except (OSError, ValueError) as error:
         raise WrongSetting(f"{file} was expected to be the queue's certificate: `tandem queue` makes it") from error
-    return tuple(one for one in known if one not in _LOOPBACK) or ("127.0.0.1",)
+    outside = tuple(one for one in known if one not in _LOOPBACK)
+    return (*outside, "127.0.0.1") if is_local(outside) else outside
+
+
+def is_local(addresses: Sequence[str]) -> bool:
+    """Whether no other machine comes in by them."""
+    return all(one in (*_LOOPBACK, _BESIDE) for one in addresses)
 
 
 def runs(data: Path) -> bool:

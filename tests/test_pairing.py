@@ -657,6 +657,32 @@ def test_nothing_is_said_in_plain_text(box: Box) -> None:
 
 
 @pytest.mark.slow
+async def test_a_code_that_no_other_machine_can_use_is_said_to_be_one(able: None) -> None:
+    named = "the code names only redis, 127.0.0.1, by which no other machine gets here"
+    with place() as here, place() as beside:
+        words = ("--address", "localhost", "--address", "redis")  # compose/server.yaml without QUEUE_ADDRESS
+        with a_queue(here, *words, "--port", str(free_port())):
+            async with here.program("pair") as pair:
+                line = await pair.says(named)
+                assert "`tandem queue --address NAME` (in compose: QUEUE_ADDRESS), and start the queue anew" in line
+                joined = await beside.tandem("pair", "-", stdin=(await printed(pair)).encode())
+                assert joined.status == await pair.process.wait() == 0, joined.err
+            # Who says by what it is reached is believed.
+            async with here.program("pair", "--address", "redis") as pair:
+                await printed(pair)
+                await pair.says("on the other machine")
+                assert named.partition(",")[0] not in pair.err
+                await pair.stop()
+        added = await here.tandem("queue", "--init", "--address", "box.example")
+        assert "no address" not in added.err
+        with a_queue(here):
+            async with here.program("pair") as pair:
+                assert pairing_code.read(await printed(pair)).addresses == ("box.example", "redis")
+                assert "names only" not in pair.err
+                await pair.stop()
+
+
+@pytest.mark.slow
 async def test_a_queue_comes_back_with_its_machines_and_without_a_code_that_was_open(able: None) -> None:
     port = free_port()
     with place() as here:

@@ -71,6 +71,13 @@ def test_a_second_time_nothing_is_made_anew_but_what_is_asked_for(tmp_path: Path
     assert entry and entry.where == "127.0.0.1:7001"
 
 
+def test_what_only_this_machine_calls_a_queue_is_in_a_code_where_there_is_nothing_else(tmp_path: Path) -> None:
+    made(tmp_path, "localhost", "redis")  # as compose/server.yaml does without QUEUE_ADDRESS
+    assert queue_server.reachable(tmp_path) == ("redis", "127.0.0.1")
+    made(tmp_path, "box.example", "redis")
+    assert queue_server.reachable(tmp_path) == ("box.example", "redis")
+
+
 def test_a_queue_keeps_the_streams_name_that_it_was_made_for(tmp_path: Path) -> None:
     made(tmp_path, "box.example", key="ours")
     made(tmp_path)
