@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 import anyio
-from anyio.abc import SocketStream
+import pytest
+from anyio.abc import SocketAttribute, SocketStream
 
 from bridge.answer import Limits, Means, Route, answering
 from bridge.draft import Draft
@@ -156,9 +157,8 @@ async def has_free(pool: ReadyPool) -> bool:
 async def test_a_call_beside_others_finds_a_connection_open(redis_url: str) -> None:
     async with linked(redis_url) as (link, address), background() as tasks:
         server = Server(address, None, 10)
-        pool = server.keep_ready(tasks)
         link.hold()
-        with anyio.fail_after(30):
+        with anyio.fail_after(10), server.keeping_ready(tasks) as pool:
             async with anyio.create_task_group() as asking:
                 for calls in (1, 2, 3):
                     asking.start_soon(server.ask, cast("Any", server.redis).ping())
@@ -169,3 +169,44 @@ async def test_a_call_beside_others_finds_a_connection_open(redis_url: str) -> N
     # Each but the first over one that the call before had opened for it.
     assert sorted(link.over) == [1, 2, 3]
     assert link.opened == 4
+
+
+async def test_a_connection_opened_beside_that_meets_no_redis_ends_nothing_else() -> None:
+    met = 0
+
+    async def speak_otherwise(client: SocketStream) -> None:
+        nonlocal met
+        async with client:
+            await client.receive()
+            met += 1
+            await client.send(b":1\r\n")
+
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+    address = f"redis://:secret@127.0.0.1:{listener.extra(SocketAttribute.local_port)}"
+    with anyio.fail_after(10):
+        async with listener, background() as there, background() as tasks:
+            there.start_soon(listener.serve, speak_otherwise)
+            server, others = Server(address, None, 1), anyio.Event()
+            tasks.start_soon(others.wait)
+            with server.keeping_ready(tasks) as pool:
+                with pytest.raises(AttributeError):  # redis-py's own, of what it cannot read
+                    await server.ask(cast("Any", server.redis).ping())
+
+                async def both_failed() -> bool:
+                    return met == 2 and pool.free == 2
+
+                await until(both_failed, 5)
+            assert not tasks.cancel_scope.cancel_called
+            await server.close()
+
+
+async def test_once_nobody_opens_beside_any_more_calls_do_for_themselves(redis_url: str) -> None:
+    server = Server(redis_url, None, 10)
+    async with background() as tasks:
+        with server.keeping_ready(tasks):
+            await server.ask(cast("Any", server.redis).ping())
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as asking:
+            for _ in range(4):
+                asking.start_soon(server.ask, cast("Any", server.redis).ping())
+    await server.close()

@@ -62,7 +62,7 @@ class RedisWire:
         async with AsyncExitStack() as opened:
             opened.push_async_callback(self._server.close)
             tasks = await opened.enter_async_context(background())
-            self._server.keep_ready(tasks)
+            opened.enter_context(self._server.keeping_ready(tasks))
             self._ear = Ear(self._server, tasks)
             self.steps = self._steps()
             self._opened = opened.pop_all()

@@ -5,8 +5,8 @@
 
 import hashlib
 import ssl
-from collections.abc import Awaitable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Generator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar, cast
 
 import anyio
@@ -65,11 +65,15 @@ class Server:
             for client in (self.redis, self.taking, *self._sentinels.values()):
                 await client.aclose()
 
-    def keep_ready(self, tasks: TaskGroup) -> ReadyPool:
-        """As long as the tasks live, a call finds a connection open; the connections."""
+    @contextmanager
+    def keeping_ready(self, tasks: TaskGroup) -> Generator[ReadyPool]:
+        """Meanwhile a call finds a connection open; the connections. `tasks` must live longer."""
         pool = cast("ReadyPool", self.redis.connection_pool)
         pool.tasks = tasks
-        return pool
+        try:
+            yield pool
+        finally:
+            pool.tasks = None
 
     async def seek(self) -> None:
         """Whether another server is the primary by now, where sentinels can tell: all connections then go there."""
