@@ -11,7 +11,7 @@ from anyio import fail_after
 from tests.processes import until
 from wire import Delivery, Delta, Final, Inbox, Job, Malformed, Metadata, WorkerCard
 from wire.redis import GROUP, RedisWire
-from wire.steps import Figures, Taken
+from wire.steps import DEATHS, Figures, Taken
 
 LEASE_S = 0.5
 ANY = Figures(WorkerCard(slots=9))
@@ -133,6 +133,63 @@ async def test_a_job_of_a_worker_that_lives_is_taken_over_without_blame(wire: Re
     await wire.steps.beat("next", [], ANY)
     assert len(await until(taken)) == 1
     assert await failures(redis, key, [died]) == [None]
+
+
+@pytest.mark.parametrize("comes_back", [True, False])
+async def test_a_worker_that_is_heard_of_again_was_cut_off_and_its_job_is_not_to_blame(
+    wire: RedisWire, redis: Any, key: str, comes_back: bool
+) -> None:
+    job = Job(uuid.uuid4().hex, "why?")
+
+    async def owner() -> str:
+        return (await redis.hget(f"{key}:job:{job.request_id}", "owner")).decode()
+
+    with fail_after(20):
+        async with wire.send(job) as replies:
+            await die_with(wire, [key], 1)
+            for _ in range(DEATHS - 1):
+                silent = await owner()
+                await die_with(wire, [key], 1)
+                if comes_back:
+                    await wire.steps.beat(silent, [], ANY)
+            async with wire.attach() as inbox:
+                if comes_back:
+                    async with inbox.hold(await one_of(inbox)) as hold:
+                        await hold.finish(Final())
+                else:
+
+                    async def dead() -> bool:
+                        await inbox.take(1)
+                        return await redis.xlen(f"{key}:inference_dead") == 1
+
+                    await until(dead)
+                (final,) = [reply async for reply in replies]
+    assert isinstance(final, Final)
+    assert final.error_code == (None if comes_back else "poison")
+    assert await failures(redis, key, [job.request_id]) == [b"1" if comes_back else b"%d" % DEATHS]
+
+
+async def test_a_worker_comes_back_after_its_name_was_forgotten_or_its_job(
+    wire: RedisWire, redis: Any, key: str
+) -> None:
+    async with wire.send(Job(uuid.uuid4().hex, "why?")):
+        (job,) = await die_with(wire, [key], 1)
+    name = (await redis.hget(f"{key}:job:{job}", "owner")).decode()
+
+    async def forgotten() -> bool:
+        await wire.steps.beat("next", [], ANY)
+        await wire.steps.take("next", [key], 9, 0)
+        return await redis.zscore(f"{key}:workers", name) is None
+
+    await until(forgotten)
+    assert await failures(redis, key, [job]) == [b"1"]
+    await wire.steps.beat(name, [], ANY)
+    assert await failures(redis, key, [job]) == [b"0"]
+    await wire.steps.beat(name, [], ANY)
+    assert await failures(redis, key, [job]) == [b"0"]
+    await redis.hset(f"{key}:worker:{name}", "blamed", "gone")
+    await wire.steps.beat(name, [], ANY)
+    assert not await redis.exists(f"{key}:job:gone")
 
 
 async def test_who_has_left_does_not_count_as_a_worker(wire: RedisWire) -> None:

@@ -2,7 +2,7 @@
 
     {stream}                     entries, field `data`         {base}:job:{id}       hash: what became of a job
     {base}:rlog:{id}             its frames, as <epoch>-<seq>  {base}:cancel:{id}    a flag
-    {base}:workers               zset: when each last beat     {base}:worker:{name}  hash: what it says of itself
+    {base}:workers               zset: when each last beat     {base}:worker:{name}  hash: what is said of it
     {base}:held:{name}           hash: entry -> request id     {base}:suspects       list: jobs that died together
     {base}:inflight:{client}     zset by deadline              {base}:idem:{client}:{key}
     {base}:inference_dead        stream: jobs given up         {base}:counters       hash
@@ -15,6 +15,7 @@ whose log a restarted server has rolled back.
 from wire.redis.server import Step
 from wire.steps import DEATHS, KEPT_MS
 
+DAY_MS = 86_400_000  # the longest that a worker is waited for
 # Not consumers: names under which entries wait in the group.
 HANDED_BACK = "-handed-back"
 SUSPECTS = "-suspects"
@@ -74,6 +75,7 @@ end
 """
 
 # A worker's name goes from the group of each stream, or from none while a job is in it. `at`: where in ARGV they begin.
+# What is said of it ends by itself: it may have been cut off only, see BEAT.
 _GONE = """
 local function forget(base, group, name, at)
   for i = at, #ARGV do
@@ -82,7 +84,7 @@ local function forget(base, group, name, at)
   end
   for i = at, #ARGV do redis.pcall('XGROUP', 'DELCONSUMER', ARGV[i], group, name) end
   redis.call('ZREM', base .. ':workers', name)
-  redis.call('DEL', base .. ':worker:' .. name, base .. ':held:' .. name)
+  redis.call('DEL', base .. ':held:' .. name)
   return 1
 end
 """
@@ -259,17 +261,25 @@ return 1
 """
 )
 
+# Who is heard of again was cut off, not dead: what LOOK has counted against its job is taken back. (A process that
+# starts again has another name; a job that only holds its workers up, for longer than a lease, ends by its deadline.)
 # KEYS: base. ARGV: group, consumer, ttl, figures as JSON, then stream, entry, id of each that is held
 BEAT = Step(
     _TOOLS
-    + """
+    + f"""
 local base, group, me = KEYS[1], ARGV[1], ARGV[2]
 local worker = base .. ':worker:' .. me
 redis.call('ZADD', base .. ':workers', now_ms(), me)
 for name, value in pairs(cjson.decode(ARGV[4])) do redis.call('HSET', worker, name, value) end
+local blamed = redis.call('HGET', worker, 'blamed')
+if blamed then
+  local job = base .. ':job:' .. blamed
+  if tonumber(redis.call('HGET', job, 'failures') or '0') > 0 then redis.call('HINCRBY', job, 'failures', -1) end
+  redis.call('HDEL', worker, 'blamed')
+end
 redis.call('PEXPIRE', worker, ARGV[3])
-redis.call('PEXPIRE', base .. ':held:' .. me, 86400000)
-local lost, cancelled = {}, {}
+redis.call('PEXPIRE', base .. ':held:' .. me, {DAY_MS})
+local lost, cancelled = {{}}, {{}}
 for i = 5, #ARGV, 3 do
   local stream, entry, id = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   local mine = redis.pcall('XPENDING', stream, group, entry, entry, 1, me)
@@ -280,7 +290,7 @@ for i = 5, #ARGV, 3 do
     if redis.call('EXISTS', base .. ':cancel:' .. id) == 1 then cancelled[#cancelled + 1] = id end
   end
 end
-return {lost, cancelled}
+return {{lost, cancelled}}
 """
 )
 
@@ -396,7 +406,12 @@ local function reclaim(stream)
     end
     for from, jobs in pairs(of) do
       table.sort(jobs, function(a, b) return a[1] < b[1] end)
-      local deaths = total == 1 and redis.call('HINCRBY', base .. ':job:' .. jobs[1][2], 'failures', 1) or 0
+      local deaths = 0
+      if total == 1 then
+        deaths = redis.call('HINCRBY', base .. ':job:' .. jobs[1][2], 'failures', 1)
+        redis.call('HSET', base .. ':worker:' .. owner, 'blamed', jobs[1][2])
+        redis.call('PEXPIRE', base .. ':worker:' .. owner, {DAY_MS})
+      end
       if deaths >= {DEATHS} then
         local entry, id = jobs[1][1], jobs[1][2]
         local kept = redis.call('XRANGE', from, entry, entry)[1]
