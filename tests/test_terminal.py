@@ -56,7 +56,7 @@ def typed(here: Place, *words: str, enough: Callable[[str], bool] | None = None,
             os.killpg(process.pid, signal.SIGINT)
             enough = None
     os.close(ours)
-    return process.wait(20), said.decode(errors="replace")
+    return process.wait(60), said.decode(errors="replace")
 
 
 def test_a_search_shows_where_each_passage_stands_as_a_link_and_marks_what_was_asked_for(here: Place) -> None:

@@ -22,7 +22,7 @@ class Subscriber:
         self.told = 0
         self._heard = heard
 
-    async def hear(self, what: str, within_s: float = 20) -> list[str]:
+    async def hear(self, what: str, within_s: float = 60) -> list[str]:
         """All that is heard up to this: URIs of documents that changed, or LISTING."""
         told: list[str] = []
         with anyio.fail_after(within_s):

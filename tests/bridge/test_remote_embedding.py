@@ -141,7 +141,7 @@ async def test_workers_that_come_and_go_are_waited_for_and_only_a_long_absence_e
 
     restless = Restless()
     with fail_after(30), pytest.raises(EmbedderAway, match="no worker"):
-        await Batches(cast("Wire", restless), "the queue", look_s=0.01).ask(TEXTS, WEIGHTS, 0.05)
+        await Batches(cast("Wire", restless), "the queue", look_s=0.01).ask(TEXTS, WEIGHTS, 1)
     assert restless.looks > 40
 
 

@@ -198,7 +198,7 @@ async def test_an_answer_that_takes_long_comes_in_parts_by_its_id(service: FakeS
     with anyio.fail_after(30):
         async with anyio.create_task_group() as tasks:
             service.work_in(tasks)
-            async with Client(tools.mcp_server(service, "0", in_time_s=0.2), mode="legacy") as client:
+            async with Client(tools.mcp_server(service, "0", in_time_s=1), mode="legacy") as client:
                 asked = await client.call_tool("ask", {"question": "hold"})
                 first = asked.structured_content or {}
                 assert (first["ended"], first["answer"]) == (False, PIECES[0])
@@ -218,7 +218,7 @@ async def test_an_answer_that_nobody_needs_is_stopped_by_its_id(service: FakeSer
     with anyio.fail_after(30):
         async with anyio.create_task_group() as tasks:
             service.work_in(tasks)
-            async with Client(tools.mcp_server(service, "0", in_time_s=0.2), mode="legacy") as client:
+            async with Client(tools.mcp_server(service, "0", in_time_s=1), mode="legacy") as client:
                 asked = (await client.call_tool("ask", {"question": "hold"})).structured_content or {}
                 for stopped in (True, False):
                     told = await client.call_tool("cancel_answer", {"id": asked["request"]})
@@ -382,7 +382,7 @@ print(json.dumps([json.loads(span.to_json()) for span in spans.get_finished_span
 
 
 def test_a_call_is_a_tool_span_between_the_clients_own_span_and_those_of_the_service() -> None:
-    done = subprocess.run([sys.executable, "-c", TRACED], capture_output=True, text=True, check=True, timeout=30)
+    done = subprocess.run([sys.executable, "-c", TRACED], capture_output=True, text=True, check=True, timeout=60)
     spans: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
     by_id = {span["context"]["span_id"]: span for span in spans}
     searched, refused, asked = (span for span in spans if span["attributes"].get("openinference.span.kind") == "TOOL")

@@ -341,9 +341,9 @@ def test_minified_huge_and_unknown_files_are_text_without_headings() -> None:
 def test_a_hostile_file_is_given_up_on_soon(suffix: str, piece: str) -> None:
     line = (piece * 100)[:100] + "\n"
     source = line * 200
-    began = time.monotonic()
+    began = time.process_time()
     assert parse(source, suffix).text == source
-    assert time.monotonic() - began < 8
+    assert time.process_time() - began < 8
 
 
 def test_text_no_encoding_has_still_gives_exact_offsets() -> None:

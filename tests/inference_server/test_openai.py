@@ -110,7 +110,7 @@ def serving(server: ModelServer) -> Iterator[None]:
 
 async def replies_of(url: str, job: Job = JOB, key: str | None = KEY, model: str | None = "small") -> list[Reply]:
     with fail_after(30):
-        async with openai_engine(url, key, model, silence_limit_s=0.3) as generate, generate(job, Said()) as replies:
+        async with openai_engine(url, key, model, silence_limit_s=2) as generate, generate(job, Said()) as replies:
             return [reply async for reply in replies]
 
 
@@ -142,7 +142,7 @@ async def test_the_first_piece_is_given_on_while_the_model_still_writes(server: 
     heard = threading.Event()
 
     async def wait_until_heard() -> None:
-        await anyio.to_thread.run_sync(heard.wait, 3)
+        await anyio.to_thread.run_sync(heard.wait, 30)
 
     server.answer = lambda _: stream([event(piece("first"))], then=wait_until_heard)
     with fail_after(30):
@@ -169,7 +169,7 @@ async def test_leaving_early_closes_the_connection_so_that_the_model_stops(serve
         async with openai_engine(server.url, None, "small") as generate:
             async with generate(JOB, Said()) as replies:
                 assert await anext(replies) == Delta("on ")
-            assert await anyio.to_thread.run_sync(server.left.wait, 3)
+            assert await anyio.to_thread.run_sync(server.left.wait, 30)
 
 
 async def test_a_server_without_usage_and_without_done_is_good_enough(server: ModelServer) -> None:
@@ -278,7 +278,7 @@ async def test_an_answer_that_breaks_off_keeps_what_came_and_says_why(
     server.answer = lambda _: stream(blocks, then)
     with fail_after(30):
         async with (
-            openai_engine(server.url, KEY, "small", silence_limit_s=0.2) as generate,
+            openai_engine(server.url, KEY, "small", silence_limit_s=2) as generate,
             generate(JOB, Said()) as replies,
         ):
             assert await anext(replies) == Delta("half")

@@ -53,7 +53,7 @@ for span in spans.get_finished_spans():
 
 @pytest.fixture(scope="module")
 def every() -> list[dict[str, Any]]:
-    lines = subprocess.run([sys.executable, "-c", PROGRAM], check=True, capture_output=True, timeout=20).stdout
+    lines = subprocess.run([sys.executable, "-c", PROGRAM], check=True, capture_output=True, timeout=60).stdout
     return [json.loads(line) for line in lines.splitlines()]
 
 

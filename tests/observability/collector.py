@@ -44,12 +44,12 @@ class Collector:
         return rows
 
     def request(self) -> Request:
-        """The next request that came; raises queue.Empty after 5 s."""
-        return self.requests.get(timeout=5)
+        """The next request that came; raises queue.Empty after 60 s."""
+        return self.requests.get(timeout=60)
 
     def annotation(self) -> Row:
-        """The next annotation that came; raises queue.Empty after 5 s."""
-        return self.annotations.get(timeout=5)
+        """The next annotation that came; raises queue.Empty after 60 s."""
+        return self.annotations.get(timeout=60)
 
     def until_told(self, names: set[str]) -> list[Any]:
         """All spans that came until there was one of each name."""

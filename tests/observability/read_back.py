@@ -22,7 +22,7 @@ def spans(endpoint: str, api_key: str, project: str = "tandem") -> list[dict[str
     cursor: dict[str, str] = {}
     headers = {"authorization": f"Bearer {api_key}"}
     # Phoenix's first look at a project takes it long on a busy machine.
-    with httpx.Client(base_url=endpoint, headers=headers, trust_env=False, timeout=30) as client:
+    with httpx.Client(base_url=endpoint, headers=headers, trust_env=False, timeout=60) as client:
         while True:
             query = {"limit": "1000", "order": "asc", **cursor}
             answer = client.get(f"/v1/projects/{project}/spans", params=query)
@@ -45,7 +45,7 @@ _EVALUATED = """{getProjectByName(name: "%s") {spans(first: 1000, filterConditio
 def evaluated(endpoint: str, api_key: str, kind: str, project: str = "tandem") -> dict[str, dict[str, Any]]:
     """Span id -> documentRetrievalMetrics and spanAnnotations, as Phoenix's own pages ask for them."""
     headers = {"authorization": f"Bearer {api_key}"}
-    with httpx.Client(base_url=endpoint, headers=headers, trust_env=False, timeout=30) as client:
+    with httpx.Client(base_url=endpoint, headers=headers, trust_env=False, timeout=60) as client:
         answer = client.post("/graphql", json={"query": _EVALUATED % (project, kind)}).raise_for_status().json()
         assert "errors" not in answer, answer
         edges = answer["data"]["getProjectByName"]["spans"]["edges"]
@@ -53,7 +53,7 @@ def evaluated(endpoint: str, api_key: str, kind: str, project: str = "tandem") -
 
 
 async def spans_once_there(
-    endpoint: str, api_key: str, project: str, *names: str, timeout_s: float = 20
+    endpoint: str, api_key: str, project: str, *names: str, timeout_s: float = 60
 ) -> list[dict[str, Any]]:
     """`spans` as soon as a span of each name is among them. Phoenix shows a span 0.3 s after it came."""
     with anyio.fail_after(timeout_s):

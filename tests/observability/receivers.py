@@ -55,7 +55,7 @@ class Receiver:
             found = [span for span in await anyio.to_thread.run_sync(self.spans) if wanted(span)]
             return found if len(found) >= count else None
 
-        return await until(look, 20) or []
+        return await until(look) or []
 
 
 def tree(spans: Sequence[Span]) -> Tree:

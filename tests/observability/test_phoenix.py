@@ -22,7 +22,7 @@ def script(folder: Path, line: str) -> str:
     return str(path)
 
 
-async def started(data: Path, python: str, ready_s: float = 5) -> Collector:
+async def started(data: Path, python: str, ready_s: float = 30) -> Collector:
     with anyio.fail_after(60):
         async with phoenix(data, python=python, ready_s=ready_s) as collector:
             return collector

@@ -161,7 +161,7 @@ async def test_spans_from_before_phoenix_answers_and_from_the_last_moment_are_ke
     python = phoenix_python()
     with daemon(tmp_path, python) as process:
         pid = await first_span_in(tmp_path)
-        out, err = process.communicate("go on\n", timeout=30)
+        out, err = process.communicate("go on\n", timeout=60)
         assert out.splitlines() == ["None 0"], err
         assert children_with(tmp_path) == []
     async with phoenix(tmp_path, port=0, python=python) as collector:

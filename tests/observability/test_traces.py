@@ -36,7 +36,7 @@ class Heard(logging.Handler):
             self.records.put(record)
 
     def next(self) -> str:
-        return self.records.get(timeout=5).getMessage()
+        return self.records.get(timeout=60).getMessage()
 
 
 @pytest.fixture

@@ -177,12 +177,12 @@ class Reading:
         self.news.set()
         self.news = anyio.Event()
 
-    async def has(self, events: int, within_s: float = 30) -> None:
+    async def has(self, events: int, within_s: float = 60) -> None:
         with anyio.fail_after(within_s):
             while len(self.events) < events:
                 await self.news.wait()
 
-    async def ended(self, within_s: float = 30) -> None:
+    async def ended(self, within_s: float = 60) -> None:
         with anyio.fail_after(within_s):
             while not self.done:
                 await self.news.wait()

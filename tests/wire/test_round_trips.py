@@ -163,7 +163,7 @@ async def test_a_call_beside_others_finds_a_connection_open(redis_url: str) -> N
                 for calls in (1, 2, 3):
                     asking.start_soon(server.ask, cast("Any", server.redis).ping())
                     await link.holds(calls)
-                    await until(partial(has_free, pool), 5)
+                    await until(partial(has_free, pool))
                 link.gate.set()
             await server.close()
     # Each but the first over one that the call before had opened for it.

