@@ -7,14 +7,21 @@ import argparse
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from bridge.reached import reached
 from bridge.service import CacheEntry, CacheStats, Service
+from bridge.settings import Settings
 from bridge.terminal import on_one_line, say, say_json, table
 
 _SHOWN_CHARS = 80  # of a question
 _LAST_S = datetime.max.replace(tzinfo=UTC).timestamp() - 1
 
 
-async def cache(arguments: argparse.Namespace, service: Service) -> None:
+async def cache(arguments: argparse.Namespace, settings: Settings) -> None:
+    async with reached(settings) as service:
+        await look_after(arguments, service)
+
+
+async def look_after(arguments: argparse.Namespace, service: Service) -> None:
     if arguments.action == "ls":
         _ls(arguments, await service.cache_entries())
     elif arguments.action == "clear":

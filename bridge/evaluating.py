@@ -16,11 +16,12 @@ from platformdirs import user_cache_path
 
 from bridge.folder import Folder, holding
 from bridge.own_files import asked_of
-from bridge.own_report import judgements, questions, report
+from bridge.own_report import judged_in_words, judgements, own_in_words, questions, report
 from bridge.progress import shown
 from bridge.service import BadInput
 from bridge.settings import Settings
 from bridge.tandem import Tandem, opened
+from bridge.terminal import printable, say, say_json
 from indexer.evaluate import (
     BadJudgements,
     answer_all,
@@ -38,9 +39,13 @@ from indexer.hits import Hit
 from observability.traces import Off
 
 
-async def evaluate(arguments: argparse.Namespace, settings: Settings) -> dict[str, Any]:
-    """Indexes (only what is new since the last time), searches every question and returns the measures."""
-    return await (_own if arguments.own else _judged)(arguments, settings)
+async def evaluate(arguments: argparse.Namespace, settings: Settings) -> None:
+    """Indexes (only what is new since the last time), searches every question and says the measures."""
+    measured = await (_own if arguments.own else _judged)(arguments, settings)
+    if arguments.json:
+        say_json(measured)
+    else:
+        say(printable(own_in_words(measured) if arguments.own else judged_in_words(measured)))
 
 
 async def _judged(arguments: argparse.Namespace, settings: Settings) -> dict[str, Any]:

@@ -6,8 +6,9 @@ What comes from there was written by others: it is shown and searched for, never
 import argparse
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,8 +18,9 @@ from bridge.comparing import compared, is_worse
 from bridge.experimenting import MADE_BY, Asking, asked_again, fit, settings_that_matter
 from bridge.hindsight import Hindsight, in_hindsight
 from bridge.joining import untraced
+from bridge.reached import reached
 from bridge.real_questions import examples, once
-from bridge.service import BadInput, Service, Unavailable
+from bridge.service import BadInput, Unavailable
 from bridge.settings import Settings, worded
 from bridge.terminal import printable, say, say_json
 from bridge.trace_report import (
@@ -43,13 +45,11 @@ _ABOUT = "Questions that were asked of Tandem, and what their answers rest on: m
 
 logger = logging.getLogger("tandem")
 
-Opening = Callable[[], AbstractAsyncContextManager[Service]]
 
-
-async def trace(arguments: argparse.Namespace, settings: Settings, service: Opening) -> int:
-    """Returns the exit status. `service` is opened where the index is needed. Raises BadInput and Unavailable."""
+async def trace(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Returns the exit status. Raises BadInput and Unavailable."""
     if arguments.action == "experiment":
-        return await _experiment(arguments, settings, service)
+        return await _experiment(arguments, settings)
     since, until = _range(arguments)
     async with _phoenix(settings) as phoenix:
         done = await (_eval if arguments.action == "eval" else _export)(arguments, settings, phoenix, since, until)
@@ -130,7 +130,7 @@ def _nothing(arguments: argparse.Namespace, since: datetime, until: datetime, un
     )
 
 
-async def _experiment(arguments: argparse.Namespace, settings: Settings, service: Opening) -> int:
+async def _experiment(arguments: argparse.Namespace, settings: Settings) -> int:
     how = Asking(arguments.k or settings.rag_top_k, arguments.ask, settings.hidden)
     async with _phoenix(settings) as phoenix:
         dataset = await _dataset(phoenix, arguments.dataset)
@@ -143,7 +143,7 @@ async def _experiment(arguments: argparse.Namespace, settings: Settings, service
             )
         former = _former(await phoenix.experiments(dataset), arguments.against)
         before = await phoenix.scores(former) if former else {}
-    runs, metadata = await _runs(settings, service, asked, how)
+    runs, metadata = await _runs(settings, asked, how)
     async with _phoenix(settings) as phoenix:
         name = arguments.name or f"{dataset.name} {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
         made = await phoenix.add_experiment(dataset, version, name, metadata, runs)
@@ -165,15 +165,14 @@ async def _experiment(arguments: argparse.Namespace, settings: Settings, service
     return WORSE if is_worse(measures) else 0
 
 
-async def _runs(
-    settings: Settings, service: Opening, asked: Sequence[Example], how: Asking
-) -> tuple[list[Run], dict[str, Any]]:
-    async with service() as tandem:
-        status = await tandem.status()
+async def _runs(settings: Settings, asked: Sequence[Example], how: Asking) -> tuple[list[Run], dict[str, Any]]:
+    # Questions that are asked again are none that somebody asked.
+    async with reached(replace(settings, phoenix_collector_endpoint=None)) as service:
+        status = await service.status()
         if status.pending:
             logger.info("the index is not in step: %d files are pending", status.pending)
         with untraced():  # else the next export took these for what somebody asked
-            runs = [await asked_again(tandem, one, how) for one in asked]
+            runs = [await asked_again(service, one, how) for one in asked]
     if all(run.error for run in runs):
         raise Unavailable(f"none of the {len(runs)} questions could be asked: {runs[0].error}")
     return runs, settings_that_matter(settings, status, how) | {"runs": sum(run.error is None for run in runs)}

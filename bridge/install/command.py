@@ -13,7 +13,7 @@ from bridge.terminal import printable, say
 from bridge.whereabouts import users_data
 
 
-def install(arguments: argparse.Namespace, settings: Settings) -> None:
+async def install(arguments: argparse.Namespace, settings: Settings) -> None:
     """Raises Refused."""
     ours = target(arguments.client, Path.cwd() if arguments.project else None)
     if arguments.uninstall:

@@ -28,7 +28,7 @@ from bridge.settings import Settings, said
 from bridge.terminal import printable, say, say_json
 
 
-def service(arguments: argparse.Namespace, settings: Settings) -> None:
+async def service(arguments: argparse.Namespace, settings: Settings) -> None:
     """Raises Refused."""
     if sys.platform == "win32":
         raise Refused("services are systemd's or launchd's, and Windows has neither: use its Task Scheduler")

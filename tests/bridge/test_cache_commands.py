@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from bridge.cache_commands import cache
+from bridge.cache_commands import look_after
 from bridge.service import CacheEntry, CacheStats
 from tests.bridge.fake_service import FakeService
 
@@ -36,7 +36,7 @@ class Kept(FakeService):
 async def said(capsys: pytest.CaptureFixture[str], service: Kept, *words: str) -> str:
     action, *more = [word for word in words if word != "--json"]
     assert not more
-    await cache(argparse.Namespace(action=action, json="--json" in words), service)
+    await look_after(argparse.Namespace(action=action, json="--json" in words), service)
     out = capsys.readouterr().out
     # In JSON what turns letters round is data; a control code is spelt out.
     assert all(c.isprintable() or c in "\n\u202e" for c in out)
