@@ -18,11 +18,12 @@ import anyio
 from bridge import paired, pairing_code
 from bridge.folder import Folder, running
 from bridge.leaving import leave
+from bridge.overruled import overruling
 from bridge.paired import Paired
 from bridge.pairing_code import Code, WrongCode
 from bridge.queue_server import HOW_REACHED, check_addresses, is_local, reachable, runs
 from bridge.service import BadInput, Unavailable
-from bridge.settings import Settings, WrongSetting, load, worded
+from bridge.settings import Settings, WrongSetting, worded
 from bridge.terminal import say, say_json, table
 from bridge.whereabouts import unwritable
 from bridge.written import put_in_place, write_private
@@ -219,7 +220,7 @@ def _check_ca(data: Path, role: str, pem: str) -> None:
 
 def _note(data: Path, role: str, entry: Paired) -> None:
     """What keeps the pairing from being used at once."""
-    if load(str(data), roles=(role,)).redis_url != entry.url:
-        logger.warning("REDIS_URL is set and wins over this pairing: unset it (environment, .env, tandem.toml)")
+    if instead := overruling(data, role, entry):
+        logger.warning("this counts instead of the pairing, unset it there: %s", ", ".join(instead))
     if role == "bridge" and running(str(Folder(data).http_socket)):
         logger.info("the daemon that runs learns of it when it starts again: `tandem down`, then `tandem up`")

@@ -186,10 +186,7 @@ def load(
 ) -> Settings:
     """`data` is --data's word and wins over TANDEM_DATA; without `dotenv` no `.env` is read; of the ways in which this
     machine is paired the first of `roles` counts. Raises WrongSetting."""
-    file = (folder or Path.cwd()) / ".env"
-    words = dict(_named(_dotenv(file) if dotenv else {}, str(file))) | dict(_named(environment, "the environment"))
-    place = Path(data or words.get("data", ("", ""))[0] or users_data()).expanduser().resolve()
-    words = dict(_named(_toml(place / "tandem.toml"), str(place / "tandem.toml"), strict=True)) | words
+    place, words = _set(data, environment, folder, dotenv)
     if roles and "redis_url" not in words:  # what is known of one queue is no other's, its password least of all
         known = dict(_named(*_paired(place, roles), strict=True))
         words = known | words | {name: known[name] for name in ("redis_key",) if name in known}
@@ -200,12 +197,29 @@ def load(
     return _checked(replace(settings, trace_hide=" ".join([settings.trace_hide, *hidden]).strip()))
 
 
+def origin(field: str, data: Path) -> tuple[str, str] | None:
+    """What a field is set to and where: "the environment", or a file. None where its default counts, or a pairing.
+    Raises WrongSetting."""
+    return _set(str(data), os.environ, None, dotenv=True)[1].get(field)
+
+
 def said(environment: Mapping[str, str] = os.environ, folder: Path | None = None) -> dict[str, str]:
     """What the environment and `.env` say, by variable, as it is written there. Raises WrongSetting."""
     file = (folder or Path.cwd()) / ".env"
     dotenv = _dotenv(file)
     names = [*_named(dotenv, str(file)), *_named(environment, "the environment")]
     return {_variable(name) if name in _KINDS else name: word for name, (word, _) in names}
+
+
+def _set(
+    data: str | None, environment: Mapping[str, str], folder: Path | None, dotenv: bool
+) -> tuple[Path, dict[str, tuple[str, str]]]:
+    """The data folder, and (word, source) by field."""
+    file = (folder or Path.cwd()) / ".env"
+    words = dict(_named(_dotenv(file) if dotenv else {}, str(file))) | dict(_named(environment, "the environment"))
+    place = Path(data or words.get("data", ("", ""))[0] or users_data()).expanduser().resolve()
+    toml = place / "tandem.toml"
+    return place, dict(_named(_toml(toml), str(toml), strict=True)) | words
 
 
 def _named(values: Mapping[str, str], source: str, strict: bool = False) -> list[tuple[str, tuple[str, str]]]:

@@ -13,7 +13,7 @@ import subprocess
 import time
 from collections.abc import AsyncIterator, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,9 @@ from redis.exceptions import AuthenticationError, NoPermissionError
 from bridge import certificates, paired, pairing_code, queue_server
 from bridge.pairing_code import Code
 from bridge.service import Unavailable
+from bridge.services import Service, kept
+from bridge.services.settings_file import merged
+from bridge.services.systemd import unit
 from tests.conftest import free_port
 from tests.processes import Place, Program, environment, place, until
 from tests.test_secured_redis import EVERYBODY, REFUSED
@@ -567,6 +570,70 @@ async def test_the_queues_own_machine_has_nothing_to_leave_and_a_pairing_that_ca
         broken.write_text("redis_url = ")
         left = await laptop.tandem("pair", "--leave")
         assert (left.status, broken.exists()) == (0, False), left.err
+
+
+# --- what counts instead of a pairing
+
+
+@pytest.mark.slow
+async def test_what_counts_instead_of_a_pairing_is_named_with_its_place_and_without_its_value(box: Box) -> None:
+    with place() as laptop:
+        home = {"XDG_CONFIG_HOME": str(laptop.folder)}
+        async with box.here.program("pair") as pair:
+            url = {"REDIS_URL": "redis://:hidden@127.0.0.1:1", "REDIS_KEY": "hidden"}
+            said = [await laptop.tandem("pair", "--name", "shadow", await printed(pair), settings=home | url)]
+            await pair.process.wait()
+        assert "this counts instead of the pairing, unset it there: REDIS_URL in the environment" in said[0].err
+
+        async def told(settings: dict[str, str]) -> dict[str, str]:
+            said.append(await laptop.tandem("doctor", "--json", settings=home | settings))
+            (line,) = [line for line in said[-1].lines if line["part"] == "pairing"]
+            return line
+
+        what = f"as bridge-shadow with the queue at 127.0.0.1:{box.port}"
+        assert await told({}) == {"part": "pairing", "state": "ok", "found": what, "remedy": None}
+        key = {"REDIS_KEY": "hidden"}  # alone it is not used
+        assert (await told(key))["state"] == "ok"
+        line = await told(url)
+        instead = "REDIS_URL in the environment, REDIS_KEY in the environment"
+        assert (line["state"], line["found"]) == ("warning", f"{what}, but this counts instead: {instead}")
+        assert line["remedy"].endswith("`tandem pair --leave bridge`")
+        dotenv = laptop.write(".env", "REDIS_URL=redis://:hidden@127.0.0.1:1\n")
+        assert (await told(key))["found"].endswith(f"REDIS_URL in {dotenv}, REDIS_KEY in the environment")
+        dotenv.write_text("REDIS_STREAM_KEY=theirs\n")
+        assert (await told({}))["found"].endswith(f"instead: REDIS_STREAM_KEY in {dotenv}")
+        dotenv.write_text(f"REDIS_STREAM_KEY={KEY}\n")
+        assert (await told({}))["state"] == "ok"
+        dotenv.unlink()
+
+        settings = laptop.write("tandem/daemon.env", "HF_HOME=/hf\n")
+        daemon = Service("daemon", "daemon", ("/tandem", "up", "--data", str(laptop.data)), laptop.data, settings)
+        laptop.write("systemd/user/tandem-daemon.service", kept.marked(unit(daemon).encode()))
+        elsewhere = replace(daemon, command=(*daemon.command[:-1], "/elsewhere"))
+        laptop.write("systemd/user/tandem-other.service", kept.marked(unit(elsewhere).encode()))
+        laptop.write("tandem/other.env", "REDIS_URL=redis://127.0.0.1:1\n")
+        assert (await told({}))["state"] == "ok"
+        settings.write_bytes(merged(None, url))
+        assert (await told({}))["found"].endswith(f"instead: REDIS_URL in {settings} (service daemon)")
+        assert not [one for one in said if "hidden" in one.out + one.err]
+
+
+@pytest.mark.slow
+async def test_a_workers_machine_is_told_that_its_pairing_was_taken_back(box: Box) -> None:
+    async def told(here: Place) -> tuple[str, str]:
+        (line,) = [line for line in (await here.tandem("doctor", "--json")).lines if line["part"] == "pairing"]
+        return line["state"], line["found"]
+
+    with place() as gpu:
+        async with box.here.program("pair", "--role", "worker") as pair:
+            await gpu.tandem("pair", "--name", "lost", await printed(pair))
+            await pair.process.wait()
+        what = f"as worker-lost with the queue at 127.0.0.1:{box.port}"
+        assert await told(gpu) == ("ok", what)
+        assert (await box.here.tandem("pair", "--revoke", "worker-lost")).status == 0
+        state, found = await told(gpu)
+        assert state == "failed" and found.startswith(f"{what}: ") and "that was taken back" in found
+    assert await told(box.here) == ("ok", f"as worker with the queue at 127.0.0.1:{box.port}")
 
 
 # --- what is at the other end

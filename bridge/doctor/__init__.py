@@ -5,7 +5,7 @@
     index      catalog, documents                    model      weights, Ollama
     store      embedded, Qdrant, its GPU             services   Redis and its workers, a model server, Phoenix
     reranking  a model here, or a server             clients    what their files say of us
-    managed    what the system was asked to start
+    managed    what the system was asked to start        pairing    with which queue, and what counts instead
 
 Nothing is changed, nothing is downloaded, no store is opened. Whatever hangs, it ends within LOOK_S + LIMIT_S.
 """
@@ -15,7 +15,7 @@ from functools import partial
 
 import anyio
 
-from bridge.doctor import clients, index, machine, managed, model, reranking, running, services, store
+from bridge.doctor import clients, index, machine, managed, model, pairing, reranking, running, services, store
 from bridge.doctor.check import Check, in_thread
 from bridge.doctor.recorded import Recorded, look
 from bridge.folder import Folder
@@ -41,6 +41,7 @@ _PARTS: tuple[tuple[str, Examine], ...] = (
     ("ollama", model.ollama),
     ("reranker", reranking.reranker),
     ("store", store.store),
+    ("pairing", pairing.pairing),
     ("redis", services.redis),
     ("engine", services.engine),
     ("phoenix", services.phoenix),

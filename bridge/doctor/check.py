@@ -64,15 +64,20 @@ async def asked(url: str, method: str = "GET", **options: Any) -> httpx.Response
     """One request, whatever the status of its answer. Raises NoAnswer."""
     try:
         with anyio.fail_after(ANSWER_S):
-            # httpx resolves the name in a thread that the process would wait for at its end; here it may hang.
-            with suppress(OSError, UnicodeError):
-                await in_thread(partial(socket.getaddrinfo, urlsplit(url).hostname, None))
+            await resolved(url)
             async with httpx.AsyncClient(timeout=ANSWER_S) as client:
                 return await client.request(method, url, **options)
     except (TimeoutError, httpx.TimeoutException) as error:
         raise NoAnswer(f"no answer within {ANSWER_S:g} s") from error
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, OSError) as error:
         raise NoAnswer(str(error) or type(error).__name__) from error
+
+
+async def resolved(url: str) -> None:
+    """Its name is asked for here, where that may hang: whoever else resolves it does so in a thread that the process
+    would wait for at its end."""
+    with suppress(OSError, ValueError):
+        await in_thread(partial(socket.getaddrinfo, urlsplit(url).hostname, None))
 
 
 def json_of(response: httpx.Response) -> Any:

@@ -1,14 +1,11 @@
 """What answers and what keeps traces: Redis and the workers behind it, a model server, Phoenix."""
 
-import socket
 from collections import Counter
-from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from urllib.parse import urlsplit
 
 from bridge import paired
-from bridge.doctor.check import Check, NoAnswer, asked, in_thread, is_loopback, json_of, shown
+from bridge.doctor.check import Check, NoAnswer, asked, is_loopback, json_of, resolved, shown
 from bridge.doctor.recorded import Recorded
 from bridge.settings import Settings
 from bridge.terminal import on_one_line
@@ -20,9 +17,7 @@ _EMPTY_TRACE = b""  # the message without a span: whoever takes it keeps nothing
 async def redis(settings: Settings, _recorded: Recorded) -> list[Check]:
     if settings.redis_url is None:
         return [Check("redis", "off", "REDIS_URL is not set: answers are made on this machine")]
-    # As in `asked`: the process would wait for a name that cannot be resolved.
-    with suppress(OSError, ValueError):
-        await in_thread(partial(socket.getaddrinfo, urlsplit(settings.redis_url).hostname, None))
+    await resolved(settings.redis_url)
     answering = await _workers(settings, settings.redis_url, settings.redis_stream_key, "tandem worker")
     if pairing := paired.known(settings.data, settings.redis_url):
         answering = replace(answering, found=f"paired as {pairing.user}: {answering.found}")

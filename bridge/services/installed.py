@@ -5,12 +5,16 @@ import plistlib
 import re
 import shlex
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from bridge.services import COMMANDS, Kind
 from bridge.services.control import UNKNOWN, State, manager
 from bridge.services.kept import is_ours
 from bridge.services.places import Places
+
+_REDIS_URL = re.compile(rb"""^\s*REDIS_URL\s*=\s*["']?[^"'\s]""", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,23 +34,40 @@ class Installed:
 
 
 def installed(everywhere: Sequence[Places]) -> Iterator[Installed]:
+    for places, name, file, starts in _units(everywhere):
+        yield _examined(places, name, file, starts[0] if starts else "")
+
+
+def naming_a_queue(everywhere: Sequence[Places], kind: Kind, data: Path) -> Iterator[tuple[str, Path]]:
+    """The services of this kind on this data folder whose file of settings, which is told too, sets REDIS_URL. What
+    may not be read is passed over."""
+    for places, name, _, starts in _units(everywhere):
+        settings = places.settings_of(name)
+        with suppress(OSError):
+            is_this = COMMANDS[kind] in starts and str(data) in starts
+            if is_this and _REDIS_URL.search(settings.read_bytes()):
+                yield name, settings
+
+
+def _units(everywhere: Sequence[Places]) -> Iterator[tuple[Places, str, Path, list[str]]]:
     for places in everywhere:
         for file in sorted(places.units.glob("tandem*")) if places.units.is_dir() else ():
             name = places.name_of(file)
             if name and file.is_file() and is_ours(data := file.read_bytes()):
-                yield _examined(places, name, file, program(data))
+                yield places, name, file, command(data)
 
 
-def program(unit: bytes) -> str:
+def command(unit: bytes) -> list[str]:
     """What a unit or property list of ours starts; empty where that cannot be read."""
     try:
         if unit.startswith(b"<?xml"):
-            return str(plistlib.loads(unit[: unit.index(b"</plist>") + 8])["ProgramArguments"][0])
+            return [*map(str, plistlib.loads(unit[: unit.index(b"</plist>") + 8])["ProgramArguments"])]
         found = re.search(rb"^ExecStart=(.*)$", unit, re.MULTILINE)
-        # Quotes and backslashes as a shell has them; of specifiers only the doubled sign is ours.
-        return shlex.split(found[1].decode())[0].replace("%%", "%") if found else ""
-    except (ValueError, KeyError, IndexError, TypeError, plistlib.InvalidFileException):
-        return ""
+        # Quotes and backslashes as a shell has them; of what systemd expands only the doubled signs are ours.
+        words = shlex.split(found[1].decode()) if found else []
+        return [word.replace("%%", "%").replace("$$", "$") for word in words]
+    except (ValueError, KeyError, TypeError, plistlib.InvalidFileException):
+        return []
 
 
 def unusable(starts: Path) -> str | None:

@@ -18,7 +18,7 @@ from bridge.install.files import Refused
 from bridge.notifying import notify
 from bridge.services import Kind, Service, kept, settings_file
 from bridge.services.asked import Asked, barred, check_lasting, systems_service, users_service
-from bridge.services.installed import Installed, installed, program, unusable
+from bridge.services.installed import Installed, command, installed, unusable
 from bridge.services.launchd import plist
 from bridge.services.places import Places, places
 from bridge.services.systemd import Unwritable, quoted, unit
@@ -143,7 +143,7 @@ def test_a_property_list_stays_one_with_our_mark_in_it() -> None:
     marked = kept.marked(plist(DAEMON, Path("/Users/ann/Library/Logs")))
     assert plistlib.loads(marked)["Label"] == "tandem.daemon"
     assert kept.is_untouched(marked)
-    assert program(marked) == sys.executable
+    assert command(marked)[0] == sys.executable
 
 
 # --- settings

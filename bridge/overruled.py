@@ -1,0 +1,26 @@
+"""What is set elsewhere and counts instead of a pairing, which is the settings' lowest layer."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from bridge.paired import Paired
+from bridge.services import Kind
+from bridge.services.command import everywhere
+from bridge.services.installed import naming_a_queue
+from bridge.settings import origin
+
+
+def overruling(data: Path, role: str, entry: Paired) -> list[str]:
+    """Each such setting with its place: of a command that is called as this one is, and of services."""
+    kind: Kind = "worker" if role == "worker" else "daemon"
+    services = naming_a_queue(everywhere(), kind, data)
+    return [*_here(data, entry), *(f"REDIS_URL in {file} (service {name})" for name, file in services)]
+
+
+def _here(data: Path, entry: Paired) -> Iterator[str]:
+    if url := origin("redis_url", data):
+        yield f"REDIS_URL in {url[1]}"
+        if key := origin("redis_key", data):  # without the other it does not count
+            yield f"REDIS_KEY in {key[1]}"
+    if (stream := origin("redis_stream_key", data)) and stream[0].strip() != entry.stream_key:
+        yield f"REDIS_STREAM_KEY in {stream[1]}"
