@@ -2,7 +2,7 @@
 
 import argparse
 import logging
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import anyio
 
@@ -53,12 +53,19 @@ async def down(arguments: argparse.Namespace, settings: Settings) -> None:
 
 
 async def status(arguments: argparse.Namespace, settings: Settings) -> None:
+    from bridge.overruled import overruling
     from bridge.progress import run_in_words
 
     async with reached(settings) as service:
         status = await service.status()
+    ways = paired.ways(settings.data).items()
+    pairings = [(role, entry, overruling(settings.data, role, entry)) for role, entry in ways]
     if arguments.json:
-        say_json(status)
+        told = [
+            {"role": role, "user": entry.user, "queue": entry.where, "instead": instead}
+            for role, entry, instead in pairings
+        ]
+        say_json({**asdict(status), "paired": told})
         return
     say(
         f"documents  {status.documents} ({status.chunks} chunks), {status.pending} pending, {len(status.failed)} failed"
@@ -73,8 +80,9 @@ async def status(arguments: argparse.Namespace, settings: Settings) -> None:
     say(f"embedding  {status.embedding}")
     say(f"store      {status.store}")
     say(f"engine     {status.engine}, {status.workers} worker{'' if status.workers == 1 else 's'}")
-    if queue := paired.known(settings.data, settings.redis_url):
-        say(f"paired     as {queue.user} with the queue at {queue.where}")
+    for _, entry, instead in pairings:
+        but = f", but this counts instead: {', '.join(instead)}" if instead else ""
+        say(f"paired     as {entry.user} with the queue at {entry.where}{but}")
     for word, files in (("failed", status.failed), ("left out", status.left_out)):
         for file in files[:_FAILED_SHOWN]:
             say(f"{word:10} {printable(file.path)}: {file.reason}")

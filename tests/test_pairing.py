@@ -619,6 +619,41 @@ async def test_what_counts_instead_of_a_pairing_is_named_with_its_place_and_with
 
 
 @pytest.mark.slow
+async def test_status_says_as_what_a_machine_is_paired_and_what_to_do_where_that_was_taken_back(box: Box) -> None:
+    queue = f"127.0.0.1:{box.port}"
+    with place() as laptop:
+        alone = await laptop.tandem("status", "--json")
+        assert alone.json["paired"] == []
+        for role in ("bridge", "worker"):
+            async with box.here.program("pair", "--role", role) as pair:
+                await laptop.tandem("pair", "--name", "seen", await printed(pair))
+                await pair.process.wait()
+        told = await laptop.tandem("status", "--json")
+        assert told.json == alone.json | {
+            "engine": told.json["engine"],
+            "workers": 0,
+            "paired": [
+                {"role": role, "user": f"{role}-seen", "queue": queue, "instead": []} for role in ("bridge", "worker")
+            ],
+        }
+        other = {"REDIS_URL": "redis://127.0.0.1:1"}
+        in_words = await laptop.tandem("status", settings=other)
+        lines = [f"paired     as {role}-seen with the queue at {queue}" for role in ("bridge", "worker")]
+        but = ", but this counts instead: REDIS_URL in the environment"
+        assert [line for line in in_words.out.splitlines() if line.startswith("paired")] == [
+            f"{line}{but}" for line in lines
+        ]
+        in_json = (await laptop.tandem("status", "--json", settings=other)).json
+        assert [one["instead"] for one in in_json["paired"]] == [["REDIS_URL in the environment"]] * 2
+        assert (await box.here.tandem("pair", "--revoke", "bridge-seen")).status == 0
+        lost = await laptop.tandem("status")
+        assert f"\n{lines[0]}\n" in lost.out
+        assert "by a new code (`tandem pair` on the queue's machine), or forget it (`tandem pair --leave`)" in lost.out
+        words = "".join(one.out + one.err for one in (told, in_words, lost))
+        assert not [entry.key for entry in entries(laptop.data) if entry.key in words]
+
+
+@pytest.mark.slow
 async def test_a_workers_machine_is_told_that_its_pairing_was_taken_back(box: Box) -> None:
     async def told(here: Place) -> tuple[str, str]:
         (line,) = [line for line in (await here.tandem("doctor", "--json")).lines if line["part"] == "pairing"]
