@@ -78,7 +78,7 @@ async def _cut(daemon: Daemon, events: int) -> tuple[str, list[tuple[str, dict[s
 
 async def _rest(http: httpx.AsyncClient, request: str, before: Sequence[tuple[str, object]]) -> list[tuple[str, dict]]:
     headers = {"Last-Event-ID": before[-1][0]} if before else {}
-    with anyio.fail_after(30):
+    with anyio.fail_after(60):
         response = (await http.get(f"/answers/{request}", headers=headers)).raise_for_status()
     assert response.content.endswith(b"data: [DONE]\n\n")
     return _events(response.content.removesuffix(b"data: [DONE]\n\n").removesuffix(b"\n\n"))

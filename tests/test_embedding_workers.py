@@ -38,7 +38,7 @@ def remote(redis_url: str) -> dict[str, str]:
         "REDIS_URL": redis_url,
         "REDIS_STREAM_KEY": f"test-{uuid.uuid4().hex}",
         "TANDEM_EMBED": "remote",
-        "TANDEM_LEASE_S": "1",
+        "TANDEM_LEASE_S": "3",
     }
 
 
@@ -66,7 +66,7 @@ async def test_an_index_whose_workers_are_killed_holds_the_same_points_as_a_loca
                 await worker.process.wait()
         assert not indexed.is_set(), "the workers were killed too late"
         async with notes.program(*WORKER, settings=remote):
-            with fail_after(60):
+            with fail_after(120):
                 await indexed.wait()
     made_there = points(notes.data)
     notes.data = tmp_path / "local"

@@ -91,11 +91,11 @@ async def test_phoenix_counts_with_the_verdict_and_keeps_our_own_measures_beside
 
         await ask(daemon, QUESTION)
         await phoenix.once_there(1, lambda span: span.name == "judge")
-        found = await until(partial(said, "RETRIEVER", "documentRetrievalMetrics", {"relevance (judge)"}), 30)
+        found = await until(partial(said, "RETRIEVER", "documentRetrievalMetrics", {"relevance (judge)"}))
         [metrics] = [one for one in found if one["evaluationName"] == "relevance (judge)"]
         assert (metrics["precision"], metrics["hit"]) == (0.5, 1.0) and 0 < metrics["ndcg"] < 1
         names = {"groundedness", "groundedness (judge)"}
-        found = await until(partial(said, "EVALUATOR", "spanAnnotations", names), 30)
+        found = await until(partial(said, "EVALUATOR", "spanAnnotations", names))
         kinds = {one["name"]: one["annotatorKind"] for one in found if one["name"] in names}
         assert kinds == {"groundedness": "CODE", "groundedness (judge)": "LLM"}
 

@@ -132,10 +132,10 @@ async def test_phoenix_has_the_last_rating_on_the_trace_of_the_answer_and_the_ch
         answered = await daemon.http.get(f"/answers/{begun.json()['request']}")
         trace_id = json.loads(answered.text.split("data: ")[-2])["trace_id"]
         await over_http(daemon, trace_id, True, "Twelve hours it is.")
-        first = await until(partial(ratings_of, phoenix, trace_id), 20)
+        first = await until(partial(ratings_of, phoenix, trace_id))
         assert [(one["result"]["label"], one["annotator_kind"]) for one in first] == [("up", "HUMAN")]
         await over_mcp(daemon, trace_id, False, COMMENT)
-        last = await until(partial(ratings_of, phoenix, trace_id, "down"), 20)
+        last = await until(partial(ratings_of, phoenix, trace_id, "down"))
         assert [one["result"] for one in last] == [{"score": 0.0, "label": "down", "explanation": COMMENT}]
         [answer] = await phoenix.once_there(1, lambda span: span.name == "answer")
         assert answer.trace == trace_id

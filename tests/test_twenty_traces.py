@@ -132,7 +132,7 @@ async def test_each_question_is_one_whole_trace(
 async def test_phoenix_shows_the_metrics_of_each_retrieval(receiver: Receiver, traces: dict[str, list[Span]]) -> None:
     retrieved = {span.id for spans in traces.values() for span in spans if span.kind == "RETRIEVER"}
     assert len(retrieved) == COUNT
-    found = await until(partial(_judged, receiver, "RETRIEVER", retrieved, "documentRetrievalMetrics"), 30)
+    found = await until(partial(_judged, receiver, "RETRIEVER", retrieved, "documentRetrievalMetrics"))
     for node in found.values():
         [metrics] = node["documentRetrievalMetrics"]
         assert metrics["evaluationName"] == "relevance"
@@ -147,7 +147,7 @@ async def test_phoenix_shows_how_each_answer_was_judged(
     by_trace = {answer["trace_id"]: answer for answer in answers.values()}
     cited = {id_ for id_, span in checks.items() if by_trace[span.trace]["citations"]}
     assert cited
-    found = await until(partial(_judged, receiver, "EVALUATOR", cited, "spanAnnotations"), 30)
+    found = await until(partial(_judged, receiver, "EVALUATOR", cited, "spanAnnotations"))
     for id_ in cited:
         answer, said = by_trace[checks[id_].trace], found[id_]["spanAnnotations"]
         [groundedness] = [one for one in said if one["name"] == "groundedness"]

@@ -165,7 +165,7 @@ async def test_a_folder_whose_new_name_is_heard_of_late_is_found_under_it(notes:
             status = await daemon.status()
             return (status["documents"] == 122 and not await held_back()) or None
 
-        await until(settled, within_s=30)
+        await until(settled)
         assert [Path(hit["path"]).parent.name for hit in await daemon.hits("number7", limit=1)] == ["renamed"]
         embedded = re.findall(r"(\d+) chunks embedded", daemon.program.err)
         assert sum(map(int, embedded)) == 120  # as they came first

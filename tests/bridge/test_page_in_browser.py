@@ -33,7 +33,7 @@ pytestmark = pytest.mark.slow
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
 SNAPSHOTS = "How long does the backup keep snapshots?"
 KEPT = "The backup keeps its snapshots for 14 days, then one a week for 8 weeks, then one a month for 18 months."
-SPEED = "80"
+SPEED = "40"
 LONG = " ".join(f"word{n}" for n in range(400))
 SEEN = "one => { const box = one.getBoundingClientRect(); return box.top >= 0 && box.bottom <= innerHeight }"
 PHONE = {"width": 360, "height": 740}
@@ -98,7 +98,7 @@ class Visit:
 
     async def answered(self) -> str:
         """The answer's text, once it is whole."""
-        await self.page.locator(".turn:last-child .facts").wait_for(timeout=30_000)
+        await self.page.locator(".turn:last-child .facts").wait_for(timeout=60_000)
         return await self.page.locator(".turn:last-child .answer").inner_text()
 
     async def streaming(self, chars: int = 80) -> str:
@@ -106,10 +106,10 @@ class Visit:
         answer = self.page.locator(".turn:last-child .answer.streaming")
 
         async def enough() -> str | None:
-            text = await answer.inner_text(timeout=20_000)
+            text = await answer.inner_text(timeout=60_000)
             return text if len(text) >= chars else None
 
-        return await until(enough, within_s=20)
+        return await until(enough)
 
     async def turn(self) -> dict[str, Any]:
         """The last question and its answer as the tab keeps them."""
@@ -124,7 +124,7 @@ async def visit(browser: Browser, daemon: Daemon, url: str = "", **how: Any) -> 
     """`url`: where the daemon is reached, if not at its own."""
     url = url or daemon.url
     context = await browser.new_context(**how)
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(30_000)
     try:
         visit = Visit(daemon, await context.new_page())
         await visit.page.goto(url)
@@ -310,7 +310,7 @@ async def test_a_failed_file_is_named_with_its_reason_and_the_count_follows_the_
     documents = (await reader.daemon.status())["documents"]
     added = reader.daemon.place.write("docs/added.md", "# Added\n\nThis came while the page was open.\n")
     try:
-        await reader.page.locator(".status dd").get_by_text(f"{documents + 1} documents").wait_for(timeout=20_000)
+        await reader.page.locator(".status dd").get_by_text(f"{documents + 1} documents").wait_for(timeout=60_000)
     finally:
         added.unlink()
         await reader.daemon.in_step(documents)

@@ -255,7 +255,7 @@ def test_the_secrets_are_made_once_for_their_owner_and_are_what_the_files_name(t
     folder = tmp_path / "secrets"
 
     def made() -> dict[str, str]:
-        ended = subprocess.run(["sh", script], capture_output=True, text=True, check=True, timeout=30)
+        ended = subprocess.run(["sh", script], capture_output=True, text=True, check=True, timeout=60)
         assert ended.stdout + ended.stderr == ""
         return {file.name: file.read_text() for file in folder.iterdir()}
 

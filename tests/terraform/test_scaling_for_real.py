@@ -44,7 +44,7 @@ async def beside(redis_binary: str, tmp_path: Path) -> AsyncIterator[Beside]:
     settings = environment({"PATH": f"{Path(redis_binary).parent}:/usr/bin:/bin"})
     command = [str(program), "queue", "--address", "127.0.0.1", "--port", str(port)]
     async with await anyio.open_process(command, env=settings, cwd=tmp_path) as serving:
-        await until(lambda: is_open(port), 20)
+        await until(lambda: is_open(port))
         yield Beside(str(program), Ssh(tmp_path / "key", tmp_path / "hosts", str(ssh)), other)
         serving.terminate()
 
@@ -73,7 +73,7 @@ async def test_a_machine_is_let_in_works_and_is_taken_back(beside: Beside) -> No
             load = (await machines.queue(beside.tandem)).load
             return load if load.workers else None
 
-        found = await until(manned, 20)
+        found = await until(manned)
         assert (found.slots, found.waiting) == (3, 0)
         await machines.revoke(beside.tandem, HOST)
         working.terminate()

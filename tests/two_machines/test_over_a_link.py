@@ -52,7 +52,7 @@ async def test_an_answer_streams_word_by_word_and_is_one_trace_of_both_machines(
 
 
 async def test_dozens_of_answers_at_once_come_whole_and_a_search_does_not_wait_for_them(linked: Linked) -> None:
-    asked = [question(WORDS, f"n{n}-") for n in range(ANSWERS)]
+    asked = [question(WORDS * 4, f"n{n}-") for n in range(ANSWERS)]
     readings = [Reading() for _ in asked]
     async with anyio.create_task_group() as tasks:
         for reading, one in zip(readings, asked, strict=True):
