@@ -124,7 +124,8 @@ class Wire(Protocol):
         ...
 
     async def cancel(self, request_id: str) -> bool:
-        """Stops the job wherever it is; its readers get a final. Whether there was anything to stop."""
+        """Stops the job wherever it is; its readers get a final. Whether there was anything to stop. Where this raises
+        `QueueDown`, or is not waited for, the job is stopped once the queue is back, if this process is still there."""
         ...
 
     async def workers(self) -> int:

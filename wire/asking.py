@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from typing import Literal, TypeVar
 
 import anyio
+from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream
 from msgspec.structs import replace
 
@@ -19,6 +20,7 @@ from wire.steps import DEADLINE_MS, Heard, Logged, Steps, Terms
 
 SILENCE_S = 1.0
 _PAUSE_S = 0.2
+_LATE_PAUSE_S = 1.0
 
 T = TypeVar("T")
 
@@ -106,6 +108,33 @@ async def listening(steps: Steps, request_id: str) -> AsyncGenerator[None]:
 
 async def cancel(steps: Steps, request_id: str) -> bool:
     return await twice(lambda: steps.cancel(request_id, encode_reply(CANCELLED)))
+
+
+class Cancels:
+    """What could not be cancelled because the queue was away is cancelled once it is back: within `last_s`, for then an
+    answer has ended by itself. One call at a time, however many are given up while it is away."""
+
+    def __init__(self, steps: Steps, tasks: TaskGroup, last_s: float = DEADLINE_MS / 1000) -> None:
+        self._steps, self._tasks, self._last_s = steps, tasks, last_s
+        self._late: dict[str, float] = {}  # until when
+
+    async def cancel(self, request_id: str) -> bool:
+        try:
+            return await cancel(self._steps, request_id)
+        except (QueueDown, anyio.get_cancelled_exc_class()):  # who asks need not wait until that is found out
+            if not self._late:
+                self._tasks.start_soon(self._tell)
+            self._late[request_id] = anyio.current_time() + self._last_s
+            raise
+
+    async def _tell(self) -> None:
+        while self._late:
+            await anyio.sleep(_LATE_PAUSE_S)
+            with suppress(QueueDown):
+                for request_id, until in list(self._late.items()):
+                    if anyio.current_time() < until:
+                        await cancel(self._steps, request_id)
+                    del self._late[request_id]
 
 
 async def twice(ask: Callable[[], Awaitable[T]]) -> T:

@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 
 from tests.wire.answered import answer, serve
 from wire import Delivery, Delta, Final, Inbox, Job, QueueDown, Unknown
+from wire.asking import Cancels
 from wire.redis import RedisWire
 
 Carry = Callable[[bytes, ByteStream, ByteStream], Awaitable[None]]
@@ -209,6 +210,49 @@ async def test_a_worker_that_was_cut_off_goes_on_at_once_although_its_last_beat_
                     await hold.emit(Delta("two"))
                     await hold.finish(Final())
             assert "".join([reply.chunk async for reply in replies]) == "two"
+
+
+@pytest.mark.parametrize("patience_s", [10, 0.1], ids=["told that the queue is away", "gone before"])
+async def test_an_answer_that_is_cancelled_while_the_link_is_cut_stops_once_it_is_mended(
+    redis_url: str, key: str, patience_s: float
+) -> None:
+    is_cut = False
+
+    async def lose(block: bytes, server: ByteStream, client: ByteStream) -> None:
+        if is_cut:
+            await anyio.sleep_forever()
+        await server.send(block)
+
+    with fail_after(20):
+        async with (
+            network(redis_url, lose) as url,
+            RedisWire(url, key, limit_s=0.3) as wire,
+            RedisWire(redis_url, key, patience_s=0.05) as workers_end,
+            workers_end.attach() as inbox,
+        ):
+            async with wire.send(Job(f"cut-{key}", "why?")) as replies:
+                (delivery,) = await inbox.take(1)
+                async with inbox.hold(delivery) as hold:
+                    await hold.emit(Delta("one "))
+                    assert (await anext(replies)).chunk == "one "
+                    is_cut = True
+                    with suppress(QueueDown), anyio.move_on_after(patience_s):
+                        await wire.cancel(f"cut-{key}")
+                        raise AssertionError("nobody can have been told")
+                    assert hold.ended is None
+                    is_cut = False
+                    await anyio.sleep_forever()
+            assert hold.ended == "cancelled"
+
+
+async def test_a_cancel_is_tried_as_long_as_an_answer_may_last(port: int) -> None:
+    async with RedisWire(f"redis://127.0.0.1:{port}") as wire:
+        with fail_after(20):
+            async with anyio.create_task_group() as tasks:  # left once nothing is tried any more
+                cancels = Cancels(wire.steps, tasks, last_s=0.1)
+                for n in range(3):
+                    with pytest.raises(QueueDown):
+                        await cancels.cancel(str(n))
 
 
 async def taken_when_back(inbox: Inbox) -> Delivery:

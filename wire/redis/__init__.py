@@ -65,6 +65,7 @@ class RedisWire:
             opened.enter_context(self._server.keeping_ready(tasks))
             self._ear = Ear(self._server, tasks)
             self.steps = self._steps()
+            self._cancels = asking.Cancels(self.steps, tasks)
             self._opened = opened.pop_all()
         return self
 
@@ -89,7 +90,7 @@ class RedisWire:
         return await self.steps.spans(request_id, trace)
 
     async def cancel(self, request_id: str) -> bool:
-        return await asking.cancel(self.steps, request_id)
+        return await self._cancels.cancel(request_id)
 
     async def workers(self) -> int:
         return await asking.twice(self.steps.workers)

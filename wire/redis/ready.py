@@ -12,6 +12,8 @@ from typing import Any
 
 from anyio.abc import TaskGroup
 from redis.asyncio import BlockingConnectionPool
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 
 class ReadyPool(BlockingConnectionPool):
@@ -30,6 +32,13 @@ class ReadyPool(BlockingConnectionPool):
             self._opening = True
             self.tasks.start_soon(self._open)
         return await super().get_connection(*words, **options)
+
+    async def ensure_connection(self, connection: AbstractConnection) -> None:
+        try:
+            await super().ensure_connection(connection)
+        except AttributeError as error:  # redis-py looks into an answer that no Redis gives
+            await connection.disconnect(nowait=True)  # else who takes it next finds it open, without its password told
+            raise RedisConnectionError("expected a Redis server") from error
 
     async def _open(self) -> None:
         try:
