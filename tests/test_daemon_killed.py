@@ -59,7 +59,7 @@ class Client:
     async def end(self) -> int | None:
         """Closes stdin; the exit status."""
         await self._stdin.aclose()
-        with anyio.fail_after(60):
+        with anyio.fail_after(240):
             return await self.process.wait()
 
     async def _ask(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
@@ -108,6 +108,14 @@ class Here:
 
     def daemons(self) -> list[int]:
         return [pid for pid, words in self.processes().items() if "up" in words[:5]]
+
+    async def only_daemon(self) -> int:
+        """The one that holds the folder, once no other is left: one that makes way has given it up before its end."""
+
+        async def found() -> int | None:
+            return self.daemon() if self.daemons() == [self.daemon()] else None
+
+        return await until(found)
 
     def processes(self) -> dict[int, Sequence[str]]:
         """All that were started here, and what these started: their words by process id."""
@@ -159,7 +167,7 @@ async def test_each_of_fifty_calls_is_answered_or_refused_for_now_when_the_daemo
                 with suppress(ProcessLookupError, ValueError):  # the one before has just ended
                     os.kill(here.daemon(), signal.SIGKILL)
 
-    with anyio.fail_after(120):
+    with anyio.fail_after(300):
         async with AsyncExitStack() as stack:
             clients: list[Client] = []
 
@@ -180,7 +188,7 @@ async def test_each_of_fifty_calls_is_answered_or_refused_for_now_when_the_daemo
             for client in clients:
                 answer = await client.call("search", query=QUESTIONS[0])
                 assert "result" in answer and not answer["result"]["isError"], answer
-            assert here.daemons() == [here.daemon()]
+            await here.only_daemon()
             for client in clients:
                 assert await client.end() == 0
     await here.down()
@@ -213,7 +221,7 @@ async def model() -> AsyncGenerator[Model]:
 
 
 async def test_a_killed_relay_takes_its_own_calls_with_it_and_nothing_else(here: Here, model: Model) -> None:
-    with anyio.fail_after(60):
+    with anyio.fail_after(240):
         async with here.client(settings=model.settings) as killed, here.client(modern=True) as other:
             daemon = here.daemon()
             await killed.begin("ask", question=QUESTIONS[0])
@@ -221,13 +229,13 @@ async def test_a_killed_relay_takes_its_own_calls_with_it_and_nothing_else(here:
             killed.process.kill()
             await model.given_up.wait()
             assert "result" in await other.call("search", query=QUESTIONS[0])
-            assert here.daemons() == [here.daemon()] == [daemon]
+            assert await here.only_daemon() == daemon
             assert await other.end() == 0
     await here.down()
 
 
 async def test_a_daemon_of_an_older_tandem_stays_while_it_answers_somebody(here: Here, model: Model) -> None:
-    with anyio.fail_after(60):
+    with anyio.fail_after(240):
         async with here.client(settings=model.settings) as asking:
             await asking.begin("ask", question=QUESTIONS[0])
             await model.asked.wait()
@@ -243,17 +251,17 @@ async def test_a_daemon_of_an_older_tandem_stays_while_it_answers_somebody(here:
                     return ("result" in await later.call("search", query=QUESTIONS[0]) and here.daemon() != old) or None
 
             await until(superseded)
-            assert here.daemons() == [here.daemon()]
+            assert await here.only_daemon() != old
     await here.down()
 
 
 async def test_a_daemon_of_an_older_tandem_makes_way_for_the_next_client_and_the_others_go_on(here: Here) -> None:
-    with anyio.fail_after(60):
+    with anyio.fail_after(240):
         async with here.client() as before:
             assert "result" in await before.call("search", query=QUESTIONS[0])
             old = here.claim_to_be_older()
             async with here.client() as after:
-                assert here.daemons() == [here.daemon()] != [old]
+                assert await here.only_daemon() != old
                 for client in (before, after):
                     assert "result" in await client.call("search", query=QUESTIONS[0])
                     assert await client.end() == 0

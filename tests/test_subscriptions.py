@@ -60,10 +60,15 @@ async def text(one: Subscriber, path: Path) -> str:
     return contents.text
 
 
+def save(daemon: Daemon, path: Path, text: str) -> None:
+    """In one step, so that it is one change."""
+    daemon.place.write("beside", text).rename(path)
+
+
 async def indexed(daemon: Daemon, path: Path, words: str) -> None:
     """Writes a file, and waits until it is found."""
     path.parent.mkdir(exist_ok=True)
-    path.write_text(f"# {path.stem}\n\n{words}\n")
+    save(daemon, path, f"# {path.stem}\n\n{words}\n")
 
     async def found() -> bool:
         return words in await daemon.reads(f'"{words}"')
@@ -83,10 +88,10 @@ async def test_a_subscriber_hears_of_a_change_reads_the_new_text_and_hears_nothi
     connect = over_stdio(daemon.place, era) if over == "stdio" else over_http(daemon, era)
     async with subscribed(connect, kiln.as_uri()) as one:
         await indexed(daemon, loom, "The loom has eighty shafts.")
-        kiln.write_text("# kiln\n\nThe kiln cools for thirteen hours.\n")
+        save(daemon, kiln, "# kiln\n\nThe kiln cools for thirteen hours.\n")
         assert await one.hear(kiln.as_uri()) == [kiln.as_uri()]
         assert "thirteen hours" in await text(one, kiln)
-        new.write_text("The anvil is in the yard.\n")
+        save(daemon, new, "The anvil is in the yard.\n")
         assert await one.hear(LISTING) == [LISTING]
         assert new.as_uri() in {resource.uri for resource in (await one.client.list_resources()).resources}
         kiln.unlink()
