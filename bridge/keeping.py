@@ -9,6 +9,7 @@ import anyio
 import anyio.abc
 
 from bridge.progress import in_words
+from bridge.service import Unavailable
 from indexer.catalog import Catalog
 from indexer.embed import EmbedderAway, EmbedderUnusable
 from indexer.hits import Summary
@@ -44,6 +45,11 @@ class Keeping:
         self._grown_chunks = 0
 
     @property
+    def pending(self) -> int:
+        """Files that changed and are not in step yet."""
+        return self._indexer.pending + (self.watch.pending if self.watch else 0)
+
+    @property
     def paused(self) -> str | None:
         """Since when."""
         return self._catalog.meta("paused")
@@ -67,6 +73,20 @@ class Keeping:
         """The roots, or what is forgotten in them, have changed."""
         if self.watch:
             await self.watch.watch(self._catalog.roots(), self._indexer.excluded)
+
+    async def grown(self) -> int:
+        """Lets the index that the settings ask for grow to its end, where they ask for another than there is.
+        Returns how many texts were embedded. Raises Unavailable."""
+        embedded, before = 0, self._indexer.index
+        try:
+            while (step := await self._indexer.grow()) is not None:
+                embedded += step
+        except INDEX_FAILS as error:
+            raise Unavailable(str(error)) from error
+        if self._indexer.index is not before:
+            await retire(self._catalog, before)
+        await self._indexer.purge()
+        return embedded
 
     async def run(self) -> None:
         """Until cancelled."""

@@ -10,12 +10,13 @@ import anyio.abc
 
 from bridge.answer import Limits, Means, Route, answering, resuming
 from bridge.answers import Answers, Ended
+from bridge.checks import check_session, check_words
 from bridge.conversations import Conversations
 from bridge.draft import Draft
 from bridge.judge import Judge
 from bridge.reusing import Reusing
 from bridge.service import NotFound, Numbered, Place, Reader, Unavailable
-from indexer.filters import Filters
+from indexer.filters import EVERYTHING, Filters
 from indexer.search import Looked
 from wire import QueueDown
 
@@ -44,10 +45,15 @@ class Questions:
         self._answers = Answers(tasks, self._making, self._begun_elsewhere, ended)
         self.leave = self._answers.leave
 
-    def begin(self, question: str, filters: Filters, session: str | None) -> str:
+    async def begin(self, question: str, filters: Filters = EVERYTHING, session: str | None = None) -> str:
+        check_words(question, filters.within)
+        if session is not None:
+            check_session(session)
         return self._answers.begin(Draft(uuid4().hex, question, filters, session, self._conversations.turns(session)))
 
-    def follow(self, request: str, after: Place, grace_s: float | None) -> AbstractAsyncContextManager[Reader]:
+    def follow(
+        self, request: str, after: Place = (0, 0), grace_s: float | None = None
+    ) -> AbstractAsyncContextManager[Reader]:
         return self._answers.follow(request, after, grace_s)
 
     @property

@@ -16,6 +16,7 @@ from urllib.parse import quote
 import anyio
 
 from bridge.callers import CALLER, Caller
+from bridge.checks import SESSION_CHARS
 from bridge.rates import Rates
 from bridge.service import (
     READ_TOKENS,
@@ -43,7 +44,6 @@ from indexer.hits import Found, Summary
 _MOST_TRACES = 10_000
 _BATCH = 1_000
 _COUNTED_S = 5.0  # so long a count of somebody's documents holds
-_SESSION_CHARS = 200  # longer ones are refused
 _MARK_CHARS = 16  # by which an answer's id tells whose it is
 
 
@@ -248,7 +248,7 @@ def _escaped(text: str) -> str:
 
 def _session_of(caller: Caller, session: str) -> str:
     """Two callers' conversations are two, whatever they call them."""
-    if not session.isprintable() or len(session) > _SESSION_CHARS:
+    if not session.isprintable() or len(session) > SESSION_CHARS:
         return f"{caller.id}:{session}"  # it is refused like this too
     own = hashlib.blake2b(f"{caller.id} {session}".encode(), digest_size=8).hexdigest()
     return f"{caller.name}:{own}"

@@ -1,6 +1,6 @@
 """What every face (shell, HTTP, MCP) asks of Tandem.
 
-`daemon.Tandem` is it in process; `client.Remote` is it over the daemon's socket. The faces know this page only.
+`tandem.Tandem` is it in process; `client.Remote` is it over the daemon's socket. The faces know this page only.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
