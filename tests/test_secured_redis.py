@@ -337,6 +337,18 @@ async def test_nobody_comes_in_without_tls_without_a_user_or_with_a_wrong_passwo
                 await client.ping()
 
 
+async def test_a_wire_to_a_server_that_has_fallen_silent_is_left_all_the_same(
+    secrets: Path, redis_binary: str, tmp_path: Path
+) -> None:
+    made = Secured(free_port(), secrets)
+    with redis_server(redis_binary, made.port, tmp_path, *made.options) as server, fail_after(20):
+        async with made.wire("bridge", limit_s=0.5) as wire, wire.listening("x"):
+            async with anyio.create_task_group() as asking:
+                for _ in range(4):
+                    asking.start_soon(wire.workers)
+            server.send_signal(signal.SIGSTOP)  # it says no goodbye, which TLS waits for
+
+
 async def test_the_ca_that_is_named_is_the_only_one_that_is_believed(
     secured: Secured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -61,9 +61,12 @@ class Server:
         return where.get("path") or f"{where.get('host', 'localhost')}:{where.get('port', 6379)}"
 
     async def close(self) -> None:
+        """Within the limit, whether or not the server says goodbye."""
         with anyio.move_on_after(self.limit_s, shield=True):
-            for client in (self.redis, self.taking, *self._sentinels.values()):
-                await client.aclose()
+            # In tasks: of a cancellation, redis-py's gathering forgets whose it was, and ours would end our caller.
+            async with anyio.create_task_group() as closing:
+                for client in (self.redis, self.taking, *self._sentinels.values()):
+                    closing.start_soon(_close, client)
 
     @contextmanager
     def keeping_ready(self, tasks: TaskGroup) -> Generator[ReadyPool]:
@@ -122,6 +125,11 @@ class Server:
         return (
             f"Redis at {self.where} does not allow this user that: see compose/users.acl, or REDIS_URL's user ({error})"
         )
+
+
+async def _close(client: Redis) -> None:
+    with suppress(RedisError, OSError):
+        await client.aclose()
 
 
 def _named(url: str) -> Named | None:
