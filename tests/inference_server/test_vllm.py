@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent.parent
 PYTHON = Path(os.environ.get("TANDEM_TEST_VLLM_PYTHON", ROOT / ".venv-vllm" / "bin" / "python"))
-START_S = 300  # two of them on a busy machine
+START_S = 900  # two of them on a busy machine, where nothing of vLLM is compiled yet
 CONFIG = """
 model: {model}
 served-model-name: reciter
@@ -80,7 +80,10 @@ class Worker:
                 pytest.fail(f"the worker ended: {self.log.read_text()}")
             return words in self.log.read_text() or None
 
-        await until(said, within_s)
+        try:
+            await until(said, within_s)
+        except TimeoutError:
+            pytest.fail(f"{words!r} was expected, this was said: {self.log.read_text()}")
 
 
 @asynccontextmanager
@@ -146,7 +149,7 @@ def text_of(replies: list[Delta | Final]) -> str:
 
 
 async def answer(wire: RedisWire, job: Job) -> list[Delta | Final]:
-    with fail_after(60):
+    with fail_after(300):
         async with wire.send(job) as replies:
             return [reply async for reply in replies]
 
@@ -180,11 +183,14 @@ async def test_a_cancelled_answer_stops_and_makes_room(place: Place) -> None:
         assert isinstance(final, Final)
         assert final.error_code == "cancelled"
 
-    with fail_after(20):
+    began = anyio.current_time()
+    await answer(place.wire, asked("and then?" * 3))
+    one_takes_s = anyio.current_time() - began
+    with fail_after(300):
         async with anyio.create_task_group() as asking:
             for _ in range(16):
                 asking.start_soon(cancelled)
-    with fail_after(1.5):  # each of them had 1 500 tokens to go
+    with fail_after(one_takes_s):  # each of them had 1 500 tokens to go
         await answer(place.wire, asked(max_tokens=1))
 
 
@@ -192,7 +198,7 @@ async def test_an_answer_whose_engine_is_killed_goes_on_in_the_same_words(place:
     whole = text_of(await answer(place.wire, asked("what next?")))
     job = asked("what next?")
     async with place.wire.send(job) as replies:
-        with fail_after(60):
+        with fail_after(300):
             heard = [await anext(replies) for _ in range(30)]
             owner = await place.owner(job)
             core = owner.core()
@@ -202,7 +208,7 @@ async def test_an_answer_whose_engine_is_killed_goes_on_in_the_same_words(place:
     assert text_of(heard) == whole
     assert isinstance(heard[-1], Final)
     assert heard[-1].error is None
-    await owner.says("the engine died", within_s=10)
+    await owner.says("the engine died")
 
     async def again() -> bool | None:
         new = owner.core()
@@ -215,7 +221,7 @@ async def test_a_worker_killed_in_mid_answer_is_taken_over_without_a_token_lost_
     job = asked("what else?")
     whole = text_of(await answer(place.wire, asked("what else?")))
     async with place.wire.send(job) as replies:
-        with fail_after(60):
+        with fail_after(300):
             heard = [await anext(replies) for _ in range(30)]
             owner = await place.owner(job)
             core = owner.core()
@@ -233,14 +239,14 @@ async def test_a_worker_killed_in_mid_answer_is_taken_over_without_a_token_lost_
     async def gone() -> bool | None:
         return None if core.is_running() and core.status() != psutil.STATUS_ZOMBIE else True
 
-    await until(gone, within_s=10)  # the GPU's memory is free for who comes next
+    await until(gone, 60)  # the GPU's memory is free for who comes next
 
 
 async def test_a_worker_that_is_told_to_stop_ends_well(place: Place) -> None:
     (alive,) = (one for one in place.workers if one.process.returncode is None)
     core = alive.core()
     alive.process.send_signal(signal.SIGTERM)
-    with fail_after(30):
+    with fail_after(120):
         assert await alive.process.wait() == 0, alive.log.read_text()
     assert core is None or not core.is_running()
 
@@ -267,7 +273,7 @@ async def test_a_worker_that_cannot_start_says_why_in_a_line(
 async def test_without_vllm_a_worker_says_how_to_install_it(tmp_path: Path, redis_url: str) -> None:
     async def said() -> str:
         async with worker(Path(sys.executable), tmp_path, redis_url, uuid.uuid4().hex) as started:
-            with fail_after(30):
+            with fail_after(120):
                 assert await started.process.wait() == 1
             return started.log.read_text()
 

@@ -164,11 +164,11 @@ async def test_the_page_leads_from_nothing_to_an_answer_of_the_box_and_one_trace
             typed = await terminals.enter_async_context(at_box.typing(worker))
             await heard(typed, "takes jobs from")
             code = await terminals.enter_async_context(at_box.typing(pair))
-            shown = await until(lambda: said(code), 60)
+            shown = await until(lambda: said(code), 120)
             typed = await terminals.enter_async_context(at_laptop.typing(laptop.replace("CODE", shown), **traces))
             await heard(typed, "Tandem answers at http")
             async with at_laptop.typing(ask) as asked:
-                with anyio.fail_after(120):
+                with anyio.fail_after(300):
                     assert await asked.process.wait() == 0, asked.err
             assert "Verse" in asked.out and "answered by vllm" in asked.out + asked.err
             spans = await receiver.once_there(1, lambda span: span.name == "generate")
@@ -191,7 +191,10 @@ async def heard(program: Program, words: str) -> None:
         assert program.process.returncode is None, program.err
         return words in program.err
 
-    await until(there, 240)
+    try:
+        await until(there, 900)
+    except TimeoutError:
+        pytest.fail(f"{words!r} was expected, this was said: {program.err}")
 
 
 async def said(program: Program) -> str | None:
