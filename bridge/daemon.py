@@ -1,5 +1,6 @@
 """Everything in one process: watch, index, search and answer, served over two Unix sockets and HTTP."""
 
+import asyncio
 import logging
 import signal
 import socket
@@ -32,7 +33,6 @@ from observability.traces import Traces
 logger = logging.getLogger("tandem")
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_GRACE_S = 1  # for answers under way when we are told to stop
 
 
 async def serve(settings: Settings, folders: Sequence[str], *, private_phoenix: bool = False) -> None:
@@ -76,7 +76,7 @@ async def _serve(tandem: Tandem, settings: Settings, folder: Folder, tokens: Tok
         tasks.start_soon(_until_signal, tandem)
         # Before the first question can come.
         tasks.start_soon(tandem.keeping.run)
-        await tasks.start(_http, app, listeners)
+        await tasks.start(http, app, listeners)
         _greet(settings, folder, port)
         notify("READY=1", status(f"answers at {_where(settings, folder, port)}"))
         tasks.start_soon(shown, tandem.indexer)
@@ -140,7 +140,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _http(
+async def http(
     app: ASGIApp, listeners: list[socket.socket], *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
 ) -> None:
     # Its access log would go to stdout; errors are the gateway's to log.
@@ -150,28 +150,16 @@ async def _http(
         log_config=None,
         access_log=False,
         lifespan="off",
-        timeout_graceful_shutdown=_GRACE_S,
         proxy_headers=False,
     )
-    server = _Server(config)
-    ended = anyio.Event()
-
-    async def until_ended() -> None:
-        try:
-            await server.serve(listeners)
-        finally:
-            ended.set()
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(until_ended)
-        task_status.started()  # the kernel queues connections from `listen` on
-        try:
-            await anyio.sleep_forever()
-        finally:
-            # Its main loop looks at this ten times a second, then waits for what is under way.
-            server.should_exit = True
-            with anyio.CancelScope(shield=True), anyio.move_on_after(2 * _GRACE_S):
-                await ended.wait()
+    task_status.started()  # the kernel queues connections from `listen` on
+    try:
+        await _Server(config).serve(listeners)
+    finally:
+        # It is cancelled, for answers under way end with the daemon and not with it; then it still takes connections,
+        # from sockets that are closed next.
+        for listener in listeners:
+            asyncio.get_running_loop().remove_reader(listener)
 
 
 async def _until_signal(tandem: Tandem) -> None:

@@ -122,8 +122,8 @@ async def test_who_asks_a_new_daemon_at_once_is_answered_from_its_first_files() 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 async def test_a_daemon_that_has_nothing_to_do_gives_back_memory_and_goes_on_when_it_has() -> None:
     with place() as here:
-        here.write("docs/many.md", "".join(f"# Kiln {n}\n\nIt cools {n} hours. {'Ash. ' * 40}\n\n" for n in range(30)))
-        # Each thread works in memory of its own.
+        here.write("docs/many.md", "".join(f"# Kiln {n}\n\nIt cools {n} hours. {'Ash. ' * 40}\n\n" for n in range(300)))
+        # Each thread works in memory of its own, and so many passages that each has work.
         async with here.daemon(here.docs, settings={"THREAD_POOL_SIZE": "4"}) as daemon:
             await daemon.in_step(1)
             busy_mb = _own_mb(daemon)
@@ -131,7 +131,7 @@ async def test_a_daemon_that_has_nothing_to_do_gives_back_memory_and_goes_on_whe
             async def smaller() -> bool:
                 return _own_mb(daemon) < busy_mb - 15
 
-            await until(smaller, within_s=45)
+            await until(smaller, within_s=120)
             here.write("docs/new.md", "The zeppelin flies on Sundays.")
             await daemon.in_step(2)
             assert "zeppelin" in await daemon.reads("zeppelin")
