@@ -80,18 +80,24 @@ async def traced_by_phoenix(
     with exporting(project=project, service=service, hide=hide) as (provider, outbox):
         become_global(provider)
 
+        # Whatever ends us, Phoenix is there until it has the last spans.
+        lasting = anyio.CancelScope(shield=True)
+
         async def run_phoenix() -> None:
             starts, log = 0, data / "phoenix" / LOG
             try:
-                while True:
-                    async with _phoenix(data, port, python, READY_S) as (collector, process):
-                        outbox.send_to(address(*collector, remedy=f"see {log} and start tandem again"))
-                        began = anyio.current_time()
-                        status = await process.wait()
-                    starts = 1 if anyio.current_time() - began > LONG_S else starts + 1
-                    if starts > STARTS:
-                        raise PhoenixUnavailable(f"Phoenix ended {starts} times, last with status {status}: see {log}")
-                    logger.warning("Phoenix ended with status %d; it is started again", status)
+                with lasting:
+                    while True:
+                        async with _phoenix(data, port, python, READY_S) as (collector, process):
+                            outbox.send_to(address(*collector, remedy=f"see {log} and start tandem again"))
+                            began = anyio.current_time()
+                            status = await process.wait()
+                        starts = 1 if anyio.current_time() - began > LONG_S else starts + 1
+                        if starts > STARTS:
+                            raise PhoenixUnavailable(
+                                f"Phoenix ended {starts} times, last with status {status}: see {log}"
+                            )
+                        logger.warning("Phoenix ended with status %d; it is started again", status)
             except PhoenixUnavailable as error:
                 outbox.give_up(str(error))
 
@@ -104,7 +110,7 @@ async def traced_by_phoenix(
             finally:
                 with anyio.CancelScope(shield=True):
                     await anyio.to_thread.run_sync(outbox.close)
-                background.cancel_scope.cancel()
+                lasting.cancel()
     if failure is not None:
         raise failure
 

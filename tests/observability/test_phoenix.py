@@ -156,6 +156,43 @@ anyio.run(main)
     assert last == '"the daemon\'s own" 1'
 
 
+SLOW = """
+import http.server, os, time
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("content-length", "0")
+        self.end_headers()
+    def do_POST(self):
+        self.rfile.read(int(self.headers["content-length"]))
+        time.sleep(0.3)
+        self.do_GET()
+http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PHOENIX_PORT"])), Handler).serve_forever()
+"""
+
+
+def test_a_phoenix_outlives_the_last_span_of_a_process_that_is_cancelled(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(SLOW)
+    python = script(tmp_path, f"exec {sys.executable} {tmp_path}/slow.py")
+    program = f"""
+import anyio
+from pathlib import Path
+from opentelemetry import trace
+from observability.phoenix import running, traced_by_phoenix
+async def main():
+    with anyio.CancelScope() as stopped:
+        async with traced_by_phoenix(Path({str(tmp_path)!r}), 0, python={python!r}, service="test") as traces:
+            while not running(Path({str(tmp_path)!r})):
+                await anyio.sleep(0.01)
+            trace.get_tracer("tests").start_span("last").end()
+            stopped.cancel()
+            await anyio.sleep_forever()
+    print(traces.problem, traces.dropped)
+anyio.run(main)
+"""
+    assert run(program).stdout.splitlines() == ["None 0"]
+
+
 def test_a_taken_port_is_replaced_by_a_free_one() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
