@@ -58,7 +58,7 @@ async def status(arguments: argparse.Namespace, settings: Settings) -> None:
 
     async with reached(settings) as service:
         status = await service.status()
-    ways = paired.ways(settings.data).items()
+    ways = paired.by_code(settings.data).items()
     pairings = [(role, entry, overruling(settings.data, role, entry)) for role, entry in ways]
     if arguments.json:
         told = [

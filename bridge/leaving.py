@@ -28,9 +28,9 @@ def leave(arguments: argparse.Namespace, settings: Settings) -> None:
 
 
 def _came_by_code(settings: Settings, role: str) -> bool:
-    """Beside a queue this machine has a user of its own by the name of the role, which is no machine's."""
-    entry = paired.read(settings.data, role)
-    return entry.user != role if entry else paired.file(settings.data, role).exists()
+    """Also where the file is none that can be read."""
+    unreadable = paired.file(settings.data, role).exists() and not paired.read(settings.data, role)
+    return unreadable or role in paired.by_code(settings.data)
 
 
 def _leave(arguments: argparse.Namespace, settings: Settings, role: str) -> None:

@@ -77,6 +77,11 @@ def ways(data: Path) -> dict[str, Paired]:
     return {role: one for role, one in found.items() if one}
 
 
+def by_code(data: Path) -> dict[str, Paired]:
+    """Those of the ways that a code opened. Beside its own queue a machine has users by the names of the roles."""
+    return {role: one for role, one in ways(data).items() if one.user != role}
+
+
 def known(data: Path, url: str | None) -> Paired | None:
     """How this machine is paired with the queue at `url`, if it is."""
     return next((one for one in ways(data).values() if one.url == url), None)

@@ -565,6 +565,7 @@ async def test_the_queues_own_machine_has_nothing_to_leave_and_a_pairing_that_ca
     own = await box.here.tandem("pair", "--leave")
     assert (own.status, "nothing to leave" in own.err) == (1, True)
     assert paired.read(box.here.data, "worker")
+    assert (await box.here.tandem("status", "--json")).json["paired"] == []
     with place() as laptop:
         broken = paired.file(laptop.data, "bridge")
         broken.parent.mkdir(parents=True)
@@ -614,6 +615,10 @@ async def test_what_counts_instead_of_a_pairing_is_named_with_its_place_and_with
         laptop.write("systemd/user/tandem-other.service", kept.marked(unit(elsewhere).encode()))
         laptop.write("tandem/other.env", "REDIS_URL=redis://127.0.0.1:1\n")
         assert (await told({}))["state"] == "ok"
+        settings.write_text("REDIS_URL=\nREDIS_KEY=hidden\n")  # emptied, as one is told to
+        (laptop.folder / "systemd/user/tandem-a-folder.service").mkdir()  # and what cannot be read is no service
+        assert (await told({}))["state"] == "ok"
+        assert (await told({"TANDEM_ENGINE": "extractive"}))["found"].endswith("TANDEM_ENGINE in the environment")
         settings.write_bytes(merged(None, url))
         assert (await told({}))["found"].endswith(f"instead: REDIS_URL in {settings} (service daemon)")
         assert not [one for one in said if "hidden" in one.out + one.err]

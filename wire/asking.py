@@ -115,17 +115,22 @@ class Cancels:
     answer has ended by itself. One call at a time, however many are given up while it is away."""
 
     def __init__(self, steps: Steps, tasks: TaskGroup, last_s: float = DEADLINE_MS / 1000) -> None:
-        self._steps, self._tasks, self._last_s = steps, tasks, last_s
+        self._steps, self._last_s = steps, last_s
+        self._tasks: TaskGroup | None = tasks
         self._late: dict[str, float] = {}  # until when
 
     async def cancel(self, request_id: str) -> bool:
         try:
             return await cancel(self._steps, request_id)
         except (QueueDown, anyio.get_cancelled_exc_class()):  # who asks need not wait until that is found out
-            if not self._late:
+            if self._tasks and not self._late:
                 self._tasks.start_soon(self._tell)
             self._late[request_id] = anyio.current_time() + self._last_s
             raise
+
+    def leave(self) -> None:
+        """From now on nothing is tried again: the tasks end."""
+        self._tasks = None
 
     async def _tell(self) -> None:
         while self._late:

@@ -12,7 +12,7 @@ from wire import QueueDown
 
 
 async def pairing(settings: Settings, _recorded: Recorded) -> list[Check]:
-    ways = await in_thread(partial(paired.ways, settings.data))
+    ways = await in_thread(partial(paired.by_code, settings.data))
     return [await _judged(settings, role, entry) for role, entry in ways.items()]
 
 

@@ -5,7 +5,6 @@ import plistlib
 import re
 import shlex
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from bridge.services.control import UNKNOWN, State, manager
 from bridge.services.kept import is_ours
 from bridge.services.places import Places
 
-_REDIS_URL = re.compile(rb"""^\s*REDIS_URL\s*=\s*["']?[^"'\s]""", re.MULTILINE)
+_REDIS_URL = re.compile(rb"""^[ \t]*REDIS_URL[ \t]*=[ \t]*["']?[^"'\s]""", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +42,32 @@ def naming_a_queue(everywhere: Sequence[Places], kind: Kind, data: Path) -> Iter
     may not be read is passed over."""
     for places, name, _, starts in _units(everywhere):
         settings = places.settings_of(name)
-        with suppress(OSError):
-            is_this = COMMANDS[kind] in starts and str(data) in starts
-            if is_this and _REDIS_URL.search(settings.read_bytes()):
-                yield name, settings
+        if COMMANDS[kind] in starts and str(data) in starts and _REDIS_URL.search(_read(settings)):
+            yield name, settings
 
 
 def _units(everywhere: Sequence[Places]) -> Iterator[tuple[Places, str, Path, list[str]]]:
     for places in everywhere:
-        for file in sorted(places.units.glob("tandem*")) if places.units.is_dir() else ():
+        for file in _named_ours(places.units):
             name = places.name_of(file)
-            if name and file.is_file() and is_ours(data := file.read_bytes()):
+            if name and is_ours(data := _read(file)):
                 yield places, name, file, command(data)
+
+
+def _named_ours(folder: Path) -> list[Path]:
+    """None where it is not there, or may not be looked into."""
+    try:
+        return sorted(folder.glob("tandem*"))
+    except OSError:
+        return []
+
+
+def _read(file: Path) -> bytes:
+    """Nothing of what may not be read."""
+    try:
+        return file.read_bytes()
+    except OSError:
+        return b""
 
 
 def command(unit: bytes) -> list[str]:

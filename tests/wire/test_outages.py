@@ -255,6 +255,13 @@ async def test_a_cancel_is_tried_as_long_as_an_answer_may_last(port: int) -> Non
                         await cancels.cancel(str(n))
 
 
+async def test_who_cancels_over_a_wire_that_was_left_is_told_as_before(port: int) -> None:
+    async with RedisWire(f"redis://127.0.0.1:{port}") as wire:
+        pass
+    with pytest.raises(QueueDown):
+        await wire.cancel("late")
+
+
 async def taken_when_back(inbox: Inbox) -> Delivery:
     while True:
         with suppress(QueueDown):

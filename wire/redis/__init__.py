@@ -66,6 +66,7 @@ class RedisWire:
             self._ear = Ear(self._server, tasks)
             self.steps = self._steps()
             self._cancels = asking.Cancels(self.steps, tasks)
+            opened.callback(self._cancels.leave)
             self._opened = opened.pop_all()
         return self
 
