@@ -39,7 +39,7 @@ NOTES = {
 # 2 s are promised, and kept where nothing else is at work; without a limit, a collector that hangs makes it 5 s more.
 END_S = 6.0
 
-INDEXED = ("index", "embed chunks")
+INDEXED = ("index", "index file", "embed chunks")
 SEARCHED: Tree = {("retrieve", "RETRIEVER", None), ("embed query", "EMBEDDING", "retrieve")}
 ANSWERED: Tree = {
     ("answer", "CHAIN", None),
