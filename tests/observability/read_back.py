@@ -53,7 +53,7 @@ def evaluated(endpoint: str, api_key: str, kind: str, project: str = "tandem") -
 
 
 async def spans_once_there(
-    endpoint: str, api_key: str, project: str, *names: str, timeout_s: float = 60
+    endpoint: str, api_key: str, project: str, *names: str, timeout_s: float = 180
 ) -> list[dict[str, Any]]:
     """`spans` as soon as a span of each name is among them. Phoenix shows a span 0.3 s after it came."""
     with anyio.fail_after(timeout_s):

@@ -55,7 +55,7 @@ class Receiver:
             found = [span for span in await anyio.to_thread.run_sync(self.spans) if wanted(span)]
             return found if len(found) >= count else None
 
-        return await until(look) or []
+        return await until(look, 180) or []  # Phoenix is slow on a busy machine
 
 
 def tree(spans: Sequence[Span]) -> Tree:
