@@ -320,6 +320,9 @@ async def test_a_private_phoenix_keeps_nobody_waiting_has_the_trace_and_ends_wit
             await daemon.program.says("it is started again")
             again = await ask(daemon, "Who opens the kiln's door?")
             await until(partial(starts, daemon, 2), 200)
+            receiver = in_phoenix(
+                await until(partial(shown_at, daemon), 200), api_key
+            )  # another may have its port by now
             assert await receiver.once_there(7, lambda span: span.trace == again["trace_id"])
             await down(daemon)
             assert not phoenixes_of(here)
@@ -353,7 +356,7 @@ async def down(daemon: Daemon) -> None:
 
 
 async def shown_at(daemon: Daemon) -> str | None:
-    _, is_up, rest = daemon.program.err.partition("Phoenix shows the traces at ")
+    _, is_up, rest = daemon.program.err.rpartition("Phoenix shows the traces at ")
     return rest.split()[0] if is_up and "\n" in rest else None
 
 
