@@ -320,9 +320,8 @@ async def test_a_private_phoenix_keeps_nobody_waiting_has_the_trace_and_ends_wit
             await daemon.program.says("it is started again")
             again = await ask(daemon, "Who opens the kiln's door?")
             await until(partial(starts, daemon, 2), 200)
-            receiver = in_phoenix(
-                await until(partial(shown_at, daemon), 200), api_key
-            )  # another may have its port by now
+            # Perhaps elsewhere: another Phoenix may have taken its port.
+            receiver = in_phoenix(await until(partial(shown_at, daemon), 200), api_key)
             assert await receiver.once_there(7, lambda span: span.trace == again["trace_id"])
             await down(daemon)
             assert not phoenixes_of(here)
