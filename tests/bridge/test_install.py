@@ -5,6 +5,9 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -215,12 +218,24 @@ def test_a_client_that_never_stops_writing_is_left_alone(tmp_path: Path) -> None
     assert [one.name for one in tmp_path.iterdir()] == ["settings.json"]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_may_not_be_written_is_said(tmp_path: Path) -> None:
-    ours = at(tmp_path, "cursor", b"{}")
-    tmp_path.chmod(0o500)
-    with pytest.raises(Refused, match="let this user read and write it"):
-        ours.install(ENTRY)
+def test_a_folder_that_may_not_be_written_is_said() -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        ours = at(Path(folder), "cursor", b"{}")
+        Path(folder).chmod(0o555)
+        with as_nobody(), pytest.raises(Refused, match="let this user read and write it"):
+            ours.install(ENTRY)
+
+
+@contextmanager
+def as_nobody() -> Generator[None]:
+    """Where this is root, who may write everywhere."""
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(before)
 
 
 # --- where
